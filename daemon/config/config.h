@@ -1,0 +1,128 @@
+/* config: what an operator may set, parsed and checked, as one immutable tree.
+ *
+ * For: every process and tool. A struct config is read once (config_read), never changed, and lives until config_free;
+ * a reload reads another one. CONTRACT's keys and defaults are those of docs/configuration.md.
+ *   struct config *cfg;
+ *   struct config_error error;
+ *   if (!is_ok(config_read_file("/etc/mansio/mansio.conf", &cfg, &error))) puts(error.text);   "file:line: message"
+ *   ... config_free(&cfg);
+ * All views point into the tree's own arena and are also NUL-terminated (data[size] == 0), so that a path may be handed
+ * to a system call. Times are in milliseconds, sizes in octets. */
+#ifndef MANSIO_CONFIG_H
+#define MANSIO_CONFIG_H
+
+#include "daemon/base/base.h"
+#include "queue/retry.h"
+#include "queue/route.h"
+
+enum listen_class { LISTEN_SMTP, LISTEN_SUBMISSION, LISTEN_SUBMISSIONS, LISTEN_LOCAL };
+enum listen_tls { LISTEN_TLS_NONE, LISTEN_TLS_OPPORTUNISTIC, LISTEN_TLS_REQUIRED, LISTEN_TLS_IMPLICIT };
+enum bcc_policy { BCC_KEEP, BCC_STRIP, BCC_SPLIT };
+enum log_target { LOG_TO_STDERR, LOG_TO_JOURNAL, LOG_TO_FILE };
+
+struct config_text_list {
+    struct bytes *items;
+    size_t count;
+};
+
+/* An address or CIDR block; IPv4 is kept as ::ffff:a.b.c.d. */
+struct config_network {
+    uint8_t address[16];
+    uint8_t prefix_bits; /* 0..128 */
+};
+struct config_network_list {
+    struct config_network *items;
+    size_t count;
+};
+
+/* One socket to bind: `*:25` has become two of these. Port 0 lets the kernel choose (tests). */
+struct config_endpoint {
+    bool ipv6;
+    uint8_t address[16]; /* IPv4 in the first four octets */
+    uint16_t port;
+    struct bytes text; /* as written */
+};
+
+struct config_listen {
+    struct bytes title;
+    enum listen_class class;
+    struct config_endpoint *endpoints;
+    size_t endpoint_count;
+    enum listen_tls tls;
+    bool auth;
+    enum bcc_policy bcc;
+    bool bare_newline_convert;
+    struct config_network_list xclient_from;
+    struct config_network_list proxy_from;
+};
+
+/* A domain block: mail for it is ours. */
+struct config_domain {
+    struct bytes name; /* lower case, A-labels */
+    struct route_target target; /* of `deliver` */
+    struct bytes maildir;       /* "/var/mail/%d/%u" */
+    struct config_text_list aliases;
+    struct config_text_list users; /* when count > 0, RCPT to any other local part is 550 5.1.1 */
+};
+
+struct config_timeouts { /* ms; RFC 5321 4.5.3.2 */
+    int64_t connect, greeting, ehlo, mail, rcpt, data, block, dot, quit, server_idle, session;
+};
+
+struct config_limits {
+    uint64_t message_size;
+    uint32_t recipients, sessions, sessions_per_client, errors, received, connections_per_lane, jobs_per_connection;
+    uint64_t queue_size, min_free;
+};
+
+struct config {
+    struct arena arena;
+    struct bytes path;
+    struct bytes hostname, origin, user, state_dir, run_dir;
+    struct {
+        enum log_target to;
+        struct bytes path;
+        bool json;
+        int level; /* enum log_level */
+    } log;
+    struct config_listen *listens;
+    size_t listen_count;
+    struct bytes tls_certificate, tls_key; /* empty: none */
+    struct config_network_list relay_from;
+    struct config_domain *domains;
+    size_t domain_count;
+    struct route_table routes; /* `route` and `domain` blocks, most specific first; always ends with a "*" */
+    struct {
+        struct config_text_list servers; /* empty: the system's */
+        int64_t timeout;
+        uint32_t tries;
+        bool trust_ad;
+    } dns;
+    struct retry_plan retry;
+    struct config_timeouts timeouts;
+    struct config_limits limits;
+    struct {
+        uint32_t inbound, outbound; /* processes; default: the number of cores */
+    } processes;
+    int64_t history_keep;                /* how long finished attempts are remembered */
+    bool double_bounce_to_postmaster;
+    uint64_t dsn_return_size_max; /* over it a DSN returns the header only */
+    bool send_8bit_raw;           /* to peers without 8BITMIME; default false: 5.6.3 */
+};
+
+enum { CONFIG_ERROR_SIZE_MAX = 1024 };
+struct config_error {
+    char text[CONFIG_ERROR_SIZE_MAX]; /* "file:line: what was read and what was expected" */
+};
+
+/* Reads and checks a file. CODE_SYNTAX with error_out filled, CODE_IO when it cannot be read (also filled). */
+RESULT config_read_file(const char *path, struct config **cfg_out, struct config_error *error_out);
+/* The same from text in memory; `name` stands for the file in errors. */
+RESULT config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out);
+void config_free(struct config **cfg);
+
+bool config_network_contains(const struct config_network_list *list, const uint8_t address[16]);
+/* NULL when the domain is none of ours. `domain` in lower case. */
+const struct config_domain *config_domain_find(const struct config *cfg, struct bytes domain);
+
+#endif

@@ -1,0 +1,48 @@
+/* words: the enums that travel as u8 in frames; every decoder checks them against their count.
+ *
+ * For: daemon/ipc/messages.def. Values need not stay over versions: all processes are of one build. */
+#ifndef MANSIO_IPC_WORDS_H
+#define MANSIO_IPC_WORDS_H
+
+#include "daemon/base/base.h"
+
+enum ipc_role {
+    ROLE_SUPERVISOR,
+    ROLE_INBOUND,
+    ROLE_QUEUED,
+    ROLE_OUTBOUND,
+    ROLE_LOCAL,
+    ROLE_COUNT,
+    /* groups, for the direction check only */
+    ROLE_WORKER, /* outbound or local */
+    ROLE_CHILD,  /* any but the supervisor */
+};
+
+/* tx_done: what became of a transaction. */
+enum tx_outcome {
+    TX_ACCEPTED,  /* durable: 250 */
+    TX_TRY_LATER, /* 451 4.3.0 */
+    TX_NO_SPACE,  /* 452 4.3.1 */
+    TX_REFUSED,   /* reply says why; permanent */
+    TX_OUTCOME_COUNT,
+};
+
+/* job_result: what became of one recipient in this attempt. */
+enum job_outcome {
+    JOB_DELIVERED,
+    JOB_DEFERRED,
+    JOB_FAILED,
+    JOB_OUTCOME_COUNT,
+};
+
+/* job_end: what the attempt says about the lane (see scheduler.h). */
+enum lane_verdict {
+    LANE_OK,             /* a host took a transaction, whatever it said of its recipients */
+    LANE_CONNECT_FAILED, /* no address could be connected to, or the connection was lost before a transaction */
+    LANE_GREETING_4XX,   /* greeted or answered EHLO/MAIL with 421/4xx: the host is there and overloaded */
+    LANE_DNS_FAILED,     /* 4.4.3 */
+    LANE_WORKER_LOST,    /* our own process went away: not the lane's fault, try again at once */
+    LANE_VERDICT_COUNT,
+};
+
+#endif

@@ -1,0 +1,71 @@
+/* route: which next hop (lane) a forward-path takes. Pure; the table is made by the configuration.
+ *
+ * For: queued at the moment a recipient is stored, `queuectl route`. Not for: MX look-ups (dns/mx.h), which happen when a
+ * lane's job runs.
+ * Patterns: "example.net" before "*.example.net" before "*"; a `domain` block wins over a `route` of the same name.
+ *   struct route_choice choice;
+ *   route_choose(&cfg->routes, domain, &lane_room, &choice);
+ *   if (choice.kind == ROUTE_LANE) ... choice.lane is "mx:example.org"
+ * Lane names are the contract between queued, scheduler and couriers:
+ *   mx:DOMAIN            MX of DOMAIN (its port is in the route table: route_port)
+ *   relay:[HOST]:PORT    that host; several, separated by commas, are tried in order
+ *   lmtp:[HOST]:PORT, lmtp:unix:/PATH
+ *   local                our own mailboxes, process `local`
+ *   pipe:…               process `local` */
+#ifndef MANSIO_QUEUE_ROUTE_H
+#define MANSIO_QUEUE_ROUTE_H
+
+#include "daemon/base/base.h"
+
+enum route_kind {
+    ROUTE_MX,
+    ROUTE_RELAY,
+    ROUTE_LMTP,
+    ROUTE_LOCAL, /* maildir and what else process `local` does */
+    ROUTE_PIPE,
+    ROUTE_HOLD,
+    ROUTE_DISCARD,
+    ROUTE_ERROR,
+};
+
+/* What `via = "…"` or `deliver = "…"` says, parsed. */
+struct route_target {
+    enum route_kind kind;
+    struct bytes hop;    /* relay, lmtp: what follows the colon, checked and in canonical form; pipe: the command */
+    struct bytes status; /* error: "5.1.1" */
+    struct bytes text;   /* error: the words */
+};
+
+struct route {
+    struct bytes pattern; /* lower case; "*.example.net" is kept as ".example.net", "*" as "" */
+    bool wildcard;
+    bool is_domain; /* from a domain block */
+    struct route_target target;
+    uint16_t port; /* of ROUTE_MX; default 25 */
+};
+
+struct route_table {
+    const struct route *items; /* sorted by route_table_sort */
+    size_t count;
+};
+
+enum route_choice_kind { ROUTE_CHOICE_LANE, ROUTE_CHOICE_HOLD, ROUTE_CHOICE_DISCARD, ROUTE_CHOICE_ERROR };
+
+struct route_choice {
+    enum route_choice_kind kind;
+    struct bytes lane; /* LANE, HOLD: in the room of `lane_out` */
+    const struct route *route;
+};
+
+/* Parses a target: "mx", "maildir", "relay:[h]:p", "lmtp:…", "hold", "discard", "error:5.1.1 text", "pipe:…".
+ * Canonical pieces are copied into the arena. CODE_SYNTAX with `why` for anything else. */
+RESULT route_target_parse(struct arena *a, struct bytes text, struct route_target *target_out);
+/* Orders by specificity so that the first match wins; stable. */
+void route_table_sort(struct route *items, size_t count);
+/* `domain` in lower case (a name, or an address literal with brackets, which takes the "*" route by MX to itself).
+ * Always finds: the table ends with "*". CODE_FULL when the lane's name would not fit. */
+RESULT route_choose(const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
+/* The port for an mx: lane of this domain. */
+uint16_t route_mx_port(const struct route_table *table, struct bytes domain);
+
+#endif

@@ -1,0 +1,124 @@
+/* store: the queue on disk, one LMDB environment, opened by queued alone (and by queuectl when queued is down).
+ *
+ * For: rows and transactions, with the key layout of DESIGN section 3. Not for: deciding anything (engine, scheduler).
+ * Knows LMDB, not the loop, no clock. Threads: none.
+ *
+ * Writing: store_begin ... puts ... store_commit, which returns only when the data is on disk; any failure in between makes
+ * the caller call store_abandon, and then nothing of it happened. CODE_FULL with sys MDB_MAP_FULL from a put means: abandon,
+ * store_grow, and do the whole transaction again.
+ * Reading: between store_read_begin and store_read_end, all inside one loop turn (Q5); views borrow the map and die at
+ * store_read_end. Inside a write transaction the same getters see its own writes; their views die at the next put.
+ * A row whose checksum or form is wrong: getters return CODE_CORRUPT and note it; the next write transaction moves such rows
+ * to `quarantine` (store_quarantine_noted); scans skip them. It never stops the daemon.
+ *
+ *   TRY(store_open(&cfg, &store));
+ *   TRY(store_begin(store));
+ *   TRY(store_body_put(store, id, 0, bytes));  TRY(store_message_put(store, &head));
+ *   TRY(store_recipient_put(store, id, &rcpt));
+ *   TRY(store_commit(store)); */
+#ifndef MANSIO_QUEUE_STORE_H
+#define MANSIO_QUEUE_STORE_H
+
+#include "queue/envelope.h"
+#include "queue/scheduler.h"
+
+struct store;
+
+enum { STORE_SCHEMA = 1 };
+
+struct store_config {
+    const char *path;     /* folder, made if missing (mode 0700) */
+    uint64_t size_max;    /* the map never grows past it */
+    bool read_only;       /* for tools beside a stopped or running daemon */
+};
+
+struct store_stats {
+    uint64_t messages, recipients, due_rows, lanes, history, quarantine;
+    uint64_t map_size, used_size; /* octets; used = pages in use */
+    uint64_t commits, swept;
+};
+
+/* CODE_REFUSED when the schema on disk is newer than ours or another process holds the queue; CODE_IO otherwise.
+ * Opening for writing sweeps what a crash left unpublished (spilled chunks whose message row never came). */
+RESULT store_open(const struct store_config *cfg, struct store **store_out);
+void store_close(struct store **store);
+
+RESULT store_begin(struct store *s);
+RESULT store_commit(struct store *s);
+void store_abandon(struct store *s);
+/* Enlarges the map (doubling, to size_max); no transaction may be open. CODE_FULL when the bound is reached. */
+RESULT store_grow(struct store *s);
+RESULT store_read_begin(struct store *s);
+void store_read_end(struct store *s);
+
+/* --- inside a write transaction --- */
+/* Sets aside `count` ids that no message ever had, the first being at least `floor` (from the clock); durable with the commit. */
+RESULT store_ids_reserve(struct store *s, uint64_t floor, uint32_t count, struct message_id *first_out);
+/* Chunk number `chunk` of a body: all but the last have BODY_CHUNK_SIZE_MAX octets. */
+RESULT store_body_put(struct store *s, struct message_id id, uint32_t chunk, struct bytes body);
+/* Marks an id as spilled but unpublished (before its first early chunk); store_message_put takes the mark away. */
+RESULT store_spill_mark(struct store *s, struct message_id id);
+/* Removes chunks and mark of a transaction that was given up. */
+RESULT store_spill_drop(struct store *s, struct message_id id);
+RESULT store_message_put(struct store *s, const struct envelope_head *head);
+/* A new recipient: its row and, when WAITING, its lane_due row. */
+RESULT store_recipient_put(struct store *s, struct message_id id, const struct recipient *rcpt);
+/* Replaces the row and moves its place in the schedule. `before` names the old lane, state and next_try. */
+RESULT store_recipient_update(struct store *s, struct message_id id, const struct recipient *before, const struct recipient *after);
+RESULT store_recipient_delete(struct store *s, struct message_id id, const struct recipient *rcpt);
+/* Deletes head and body when no recipient is left; done_out tells. */
+RESULT store_message_finish(struct store *s, struct message_id id, bool *done_out);
+/* Everything of a message, recipients included. CODE_GONE when it is not there. */
+RESULT store_message_delete(struct store *s, struct message_id id);
+RESULT store_lane_put(struct store *s, struct bytes lane, const struct lane_health *health);
+RESULT store_lane_delete(struct store *s, struct bytes lane);
+/* One attempt, for `explain` and `trace`: `row` is the engine's own encoding. k counts from 0 per message. */
+RESULT store_history_put(struct store *s, struct message_id id, struct walltime at, struct bytes row);
+/* Forgets rows older than `before`, at most `count_max` of them. */
+RESULT store_history_expire(struct store *s, struct walltime before, uint32_t count_max, uint32_t *count_out);
+RESULT store_quarantine_noted(struct store *s, uint32_t *count_out);
+
+/* --- inside a read (or write) transaction --- */
+RESULT store_message_get(struct store *s, struct message_id id, struct envelope_head *head_out);
+RESULT store_recipient_get(struct store *s, struct message_id id, uint32_t n, struct recipient *rcpt_out);
+/* Up to size_max octets of the body from offset on; fewer at a chunk's end; CODE_GONE past the end. */
+RESULT store_body_get(struct store *s, struct message_id id, uint64_t offset, size_t size_max, struct bytes *body_out);
+/* The next message after `after` in id order ({0}: the first); CODE_GONE at the end. */
+RESULT store_message_next(struct store *s, struct message_id after, struct envelope_head *head_out);
+/* Recipients of a message in order of n: *cursor starts at 0 and is moved past the one returned; CODE_GONE at the end. */
+RESULT store_recipient_next(struct store *s, struct message_id id, uint64_t *cursor, struct recipient *rcpt_out);
+
+/* A place in the schedule. */
+struct store_due {
+    struct walltime next_try;
+    struct message_id id;
+    uint32_t n;
+};
+/* The first row of the lane at or after `from` (all zero: the first of all); CODE_GONE when the lane has no more. */
+RESULT store_due_next(struct store *s, struct bytes lane, const struct store_due *from, struct store_due *due_out);
+/* The place right behind a row, for walking on. */
+struct store_due store_due_after(const struct store_due *row);
+/* The first lane whose name sorts after `after` (empty: the first), with its first row: one seek a lane. CODE_GONE at the
+ * end. lane_out borrows the map. */
+RESULT store_due_lane_next(struct store *s, struct bytes after, struct bytes *lane_out, struct store_due *first_out);
+RESULT store_lane_next(struct store *s, struct bytes after, struct bytes *lane_out, struct lane_health *health_out);
+/* History of one message: *cursor starts at 0; CODE_GONE at the end. */
+RESULT store_history_next(struct store *s, struct message_id id, uint64_t *cursor, struct walltime *at_out, struct bytes *row_out);
+
+void store_stats_get(struct store *s, struct store_stats *stats_out);
+/* Octets that a new message may still take before the map's bound, the tail kept for finishing old mail not counted. */
+uint64_t store_room(struct store *s);
+
+/* --- offline check, store_fsck.c --- */
+struct store_fsck {
+    uint64_t messages, recipients, due_rows, body_rows, history_rows, lanes;
+    uint64_t damaged, orphan_due, missing_due, orphan_recipients, orphan_bodies, missing_bodies, unpublished;
+};
+/* Walks everything, read-only. Each finding goes to `say` (may be NULL) as one line of text without LF. */
+RESULT store_fsck(struct store *s, struct store_fsck *found_out, void (*say)(void *context, struct bytes line), void *context);
+static inline bool store_fsck_clean(const struct store_fsck *f)
+{
+    return f->damaged + f->orphan_due + f->missing_due + f->orphan_recipients + f->orphan_bodies + f->missing_bodies == 0;
+}
+
+#endif
