@@ -18,7 +18,7 @@
 #define MANSIO_QUEUE_SCHEDULER_H
 
 #include "daemon/base/base.h"
-#include "daemon/ipc/words.h"
+#include "queue/lane.h"
 #include "queue/retry.h"
 
 struct scheduler;

@@ -5,6 +5,7 @@
 #define MANSIO_IPC_WORDS_H
 
 #include "daemon/base/base.h"
+#include "queue/lane.h" /* enum lane_verdict, of job_end */
 
 enum ipc_role {
     ROLE_SUPERVISOR,
@@ -33,16 +34,6 @@ enum job_outcome {
     JOB_DEFERRED,
     JOB_FAILED,
     JOB_OUTCOME_COUNT,
-};
-
-/* job_end: what the attempt says about the lane (see scheduler.h). */
-enum lane_verdict {
-    LANE_OK,             /* a host took a transaction, whatever it said of its recipients */
-    LANE_CONNECT_FAILED, /* no address could be connected to, or the connection was lost before a transaction */
-    LANE_GREETING_4XX,   /* greeted or answered EHLO/MAIL with 421/4xx: the host is there and overloaded */
-    LANE_DNS_FAILED,     /* 4.4.3 */
-    LANE_WORKER_LOST,    /* our own process went away: not the lane's fault, try again at once */
-    LANE_VERDICT_COUNT,
 };
 
 #endif
