@@ -33,6 +33,7 @@ enum job_outcome {
     JOB_DELIVERED,
     JOB_DEFERRED,
     JOB_FAILED,
+    JOB_AGAIN, /* not tried in this attempt (452 after some RCPTs, 421 between transactions): due again at once, not counted */
     JOB_OUTCOME_COUNT,
 };
 
