@@ -31,6 +31,7 @@ struct dns_cache {
     uint32_t entry_free; /* list heads; an index, or none */
     uint32_t cell_free;
     uint32_t cells_left;
+    uint32_t entry_count;
     uint32_t newest; /* by use */
     uint32_t oldest;
     uint64_t hits;

@@ -78,6 +78,8 @@ struct dns_answer {
                                0 when there is none */
     bool authentic;    /* AD as the server sent it; the resolver clears it unless the server is trusted */
     bool edns;         /* the answer had an OPT record */
+    bool chain_open;   /* NODATA, but only the server's laziness may be why: the chain ends at `canonical` and nothing
+                           was said about that name; the resolver asks on, so its callers never see it */
     unsigned unusable; /* records of the asked type that were left out: odd names, over a bound */
     struct dns_name canonical; /* where the CNAME chain ended; the question's name without a chain */
     unsigned count;            /* of the member of the union that `type` names */

@@ -38,10 +38,11 @@ struct mx_self {
 };
 
 struct mx_target {
-    struct bytes domain; /* A-labels, or an address literal in brackets */
+    struct bytes domain; /* A-labels, or an address literal in brackets (RFC 5321 4.1.3) */
     uint16_t port;
-    bool direct; /* a host that the operator named (relay:, lmtp:): its addresses are asked for, no MX. Failures
-                            are then never permanent, and our own host name (not our address) is allowed */
+    bool direct; /* a host that the operator named (relay:, lmtp:): its addresses are asked for, no MX. That it
+                            is not found is then never permanent, and our own host name (not our address) is allowed.
+                            A bare address, or one in brackets without the IPv6 tag, is good too */
     bool ipv4;   /* families that we may use; at least one */
     bool ipv6;
 };
@@ -97,19 +98,21 @@ enum mx_outcome {
     MX_TRY_FAILED, /* anything else that makes the next address worth trying (TLS) */
 };
 
+/* Private from here on. */
 struct mx_host {
     uint16_t preference;
     uint16_t name_offset; /* in names */
-    uint16_t base_offset; /* of the TLSA base name; names */
+    uint16_t base_offset; /* of the name for TLSA, likewise */
     uint8_t name_size;
     uint8_t base_size;
-    uint8_t state; /* enum mx_host_state, mx.c */
-    uint8_t asked; /* families not yet asked, bits */
-    uint8_t tried;
+    uint8_t to_ask;      /* families not yet asked for: bits, mx.c */
+    uint8_t tries;       /* that count */
+    uint8_t last_family; /* tried last */
+    uint8_t dns_failed;  /* enum dns_status, the first temporary failure; DNS_OK: none */
     bool secure;
-    bool base_secure;
-    bool refused;        /* greeted 5xx */
-    bool accepted_other; /* tried with another outcome */
+    bool has_address;
+    bool refused; /* greeted with 5xx */
+    bool failed;  /* tried with another outcome */
 };
 
 struct mx_walk_address {
@@ -122,28 +125,29 @@ struct mx_walk {
     const struct mx_target *target;
     const struct mx_self *self;
     struct rng rng;
-    int state; /* enum mx_state, mx.c */
-    struct mx_host hosts[DNS_MX_COUNT_MAX];
+    uint8_t state; /* enum mx_state, mx.c */
+    bool implicit;
+    bool mx_secure;
+    bool saw_ourselves;
+    bool saw_nxdomain;         /* of an address question */
+    bool group_is_ours;        /* one host of the group is this server */
+    enum dns_status mx_failed; /* the MX question failed so; DNS_OK: it did not */
     unsigned host_count;
     unsigned group_begin; /* hosts of the preference being worked on: [begin, end) */
     unsigned group_end;
-    struct mx_walk_address addresses[MX_ADDRESS_COUNT_MAX];
-    unsigned address_count;
-    unsigned trying; /* index in addresses */
-    unsigned tries;
+    unsigned address_count; /* of the group */
+    unsigned trying;        /* index in addresses */
+    unsigned tries;         /* that count */
     struct {
         bool busy;
         uint8_t host;
         uint16_t type;
     } asks[MX_ASK_COUNT_MAX];
-    bool mx_secure;
-    bool implicit;
-    bool saw_ourselves;
-    bool saw_candidate;         /* a host with an address */
-    enum dns_status dns_failed; /* the first temporary failure; DNS_OK: none */
+    struct mx_host hosts[DNS_MX_COUNT_MAX]; /* the best preference first, equal ones shuffled */
+    struct mx_walk_address addresses[MX_ADDRESS_COUNT_MAX];
     struct mx_verdict verdict;
-    uint8_t names[MX_NAMES_SIZE_MAX];
     size_t names_size;
+    uint8_t names[MX_NAMES_SIZE_MAX];
 };
 
 void mx_walk_init(struct mx_walk *w, const struct mx_target *target, const struct mx_self *self, uint64_t seed);
