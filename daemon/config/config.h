@@ -41,6 +41,8 @@ struct config_endpoint {
     uint8_t address[16]; /* IPv4 in the first four octets */
     uint16_t port;
     struct bytes text; /* as written */
+    bool
+        optional; /* from `*` or the default: a machine without this family (EAFNOSUPPORT, EADDRNOTAVAIL) is no error */
 };
 
 struct config_listen {
@@ -58,7 +60,7 @@ struct config_listen {
 
 /* A domain block: mail for it is ours. */
 struct config_domain {
-    struct bytes name; /* lower case, A-labels */
+    struct bytes name;          /* lower case, A-labels */
     struct route_target target; /* of `deliver` */
     struct bytes maildir;       /* "/var/mail/%d/%u" */
     struct config_text_list aliases;
@@ -104,7 +106,7 @@ struct config {
     struct {
         uint32_t inbound, outbound; /* processes; default: the number of cores */
     } processes;
-    int64_t history_keep;                /* how long finished attempts are remembered */
+    int64_t history_keep; /* how long finished attempts are remembered */
     bool double_bounce_to_postmaster;
     uint64_t dsn_return_size_max; /* over it a DSN returns the header only */
     bool send_8bit_raw;           /* to peers without 8BITMIME; default false: 5.6.3 */
@@ -116,9 +118,11 @@ struct config_error {
 };
 
 /* Reads and checks a file. CODE_SYNTAX with error_out filled, CODE_IO when it cannot be read (also filled). */
-RESULT config_read_file(const char *path, struct config **cfg_out, struct config_error *error_out);
+RESULT
+config_read_file(const char *path, struct config **cfg_out, struct config_error *error_out);
 /* The same from text in memory; `name` stands for the file in errors. */
-RESULT config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out);
+RESULT
+config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out);
 void config_free(struct config **cfg);
 
 bool config_network_contains(const struct config_network_list *list, const uint8_t address[16]);
