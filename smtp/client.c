@@ -1,0 +1,984 @@
+/* Two halves run side by side: the writer (`sending` is what goes out next) and the reader (`state` is which reply is
+ * waited for). Without PIPELINING the writer waits until every reply is in (ahead_count == 0); with it the writer runs
+ * ahead to DATA, or through an eager BDAT, and the reader matches replies to commands in their order.
+ *
+ * (C1) A reply with nothing unanswered before it is a 421 or nonsense; the session ends.
+ * (C2) A recipient gets exactly one result, or is one of done.undecided_count; `decided` is never taken back.
+ * (C3) feed eats nothing while a result, a JOB_DONE or a CLOSE waits, so reply texts need no copy.
+ * (C4) The end of the content goes out only when exactly job->body_size octets have gone before it; what is short ends
+ *      the connection instead, so no peer ever takes a cut message for a whole one.
+ * (C5) `uncertain` is set only when the whole content has gone out and no reply said what became of it. */
+#include "smtp/client.h"
+
+#include "smtp/client_command.h"
+
+/*    name      what is waited for                  milliseconds to wait */
+#define CLIENT_STATES(STATE)                                                                                           \
+    STATE(GREETING, "the greeting", c->cfg->greeting_ms)                                                               \
+    STATE(EHLO, "the reply to EHLO", c->cfg->ehlo_ms)                                                                  \
+    STATE(HELO, "the reply to HELO", c->cfg->ehlo_ms)                                                                  \
+    STATE(STARTTLS, "the reply to STARTTLS", c->cfg->ehlo_ms)                                                          \
+    STATE(TLS, "the TLS handshake", c->cfg->ehlo_ms)                                                                   \
+    STATE(READY, "work", INT64_MAX)                                                                                    \
+    STATE(RSET, "the reply to RSET", c->cfg->mail_ms)                                                                  \
+    STATE(MAIL, "the reply to MAIL", c->cfg->mail_ms)                                                                  \
+    STATE(RCPT, "the reply to RCPT", c->cfg->rcpt_ms)                                                                  \
+    STATE(DATA, "the reply to DATA", c->cfg->data_ms)                                                                  \
+    STATE(BODY, "the message to be taken", c->cfg->block_ms)                                                           \
+    STATE(DOT, "the reply to the message", c->cfg->dot_ms)                                                             \
+    STATE(QUIT, "the reply to QUIT", c->cfg->quit_ms)                                                                  \
+    STATE(CLOSED, "nothing", INT64_MAX)
+
+enum client_state {
+#define STATE_ENUM(name, what, ms) CLIENT_##name,
+    CLIENT_STATES(STATE_ENUM)
+};
+
+enum client_sending {
+    SENDING_NOTHING,
+    SENDING_EHLO,
+    SENDING_HELO,
+    SENDING_STARTTLS,
+    SENDING_RSET,
+    SENDING_MAIL,
+    SENDING_RCPT,
+    SENDING_DATA, /* or BDAT */
+    SENDING_BODY,
+    SENDING_QUIT,
+};
+
+/* Who gets the result that waits. */
+enum client_result_scope { RESULT_NONE, RESULT_ONE, RESULT_REFUSED_HERE, RESULT_ACCEPTED, RESULT_UNDECIDED };
+
+/* rcpt_states beyond those of client.h: never sent to this peer; its result is due, or told. */
+enum { RCPT_REFUSED_HERE = SMTP_CLIENT_RCPT_DECIDED + 1, RCPT_REFUSED_TOLD };
+
+enum {
+    SMALL_PIECE_SIZE = 512, /* up to this content is copied beside the commands instead of being a write of its own */
+    TRANSCRIPT_LINE_SIZE_MAX = 1000,
+};
+
+static const char *const state_waits[] = {
+#define STATE_WAITS(name, what, ms) [CLIENT_##name] = what,
+    CLIENT_STATES(STATE_WAITS)};
+
+static void enter(struct smtp_client *c, enum client_state state)
+{
+    int64_t ms = 0;
+
+    switch (state) {
+#define STATE_MS(name, what, ms_)                                                                                      \
+    case CLIENT_##name:                                                                                                \
+        ms = ms_;                                                                                                      \
+        break;
+        CLIENT_STATES(STATE_MS)
+    }
+    c->state = (uint8_t)state;
+    c->deadline = ms == INT64_MAX ? INSTANT_NEVER : instant_after(c->now, ms);
+}
+
+/* --- transcript --- */
+
+static void note(struct smtp_client *c, const char *who, struct bytes line)
+{
+    line = bytes_head(line, TRANSCRIPT_LINE_SIZE_MAX);
+    if (buf_left(&c->transcript) < line.size + 4) {
+        /* The newest lines say most: the older half goes, up to a line's end. */
+        struct bytes all = buf_bytes(&c->transcript);
+        ptrdiff_t end = bytes_index(bytes_after(all, all.size / 2), '\n');
+        buf_drop(&c->transcript, end == BYTES_NOT_FOUND ? all.size : all.size / 2 + (size_t)end + 1);
+    }
+    struct result r = buf_put_str(&c->transcript, who);
+    peer_text_put(&c->transcript, line);
+    if (is_ok(r))
+        r = buf_put_octet(&c->transcript, '\n');
+    ASSERT(is_ok(r)); /* half of the room holds the longest line */
+}
+STATIC_ASSERT(ATTEMPT_TRANSCRIPT_SIZE_MAX / 2 >= TRANSCRIPT_LINE_SIZE_MAX + 4);
+
+struct bytes smtp_client_transcript(const struct smtp_client *c)
+{
+    return buf_bytes(&c->transcript);
+}
+
+/* --- ends --- */
+
+static bool pipelining(const struct smtp_client *c)
+{
+    return (c->peer.extensions & SMTP_EXT_PIPELINING) != 0 && !c->cfg->no_pipelining;
+}
+
+static bool results_wait(const struct smtp_client *c)
+{
+    return c->result.scope != RESULT_NONE || c->done_due || c->close_due;
+}
+
+static struct peer_reply local_reply(uint8_t class, uint16_t subject, uint16_t detail, struct bytes text)
+{
+    return (struct peer_reply){.status = {class, subject, detail}, .text = text};
+}
+
+/* The peer's reply with a status in any case (RFC 3463: class and 0.0 when nothing better is known). */
+static struct peer_reply reply_with_status(struct peer_reply reply)
+{
+    if (reply.status.class == 0)
+        reply.status = (struct enhanced_status){(uint8_t)(reply.code / 100), 0, 0};
+    return reply;
+}
+
+/* "what: detail while waiting for ...", kept in the session. */
+static struct bytes why_put(struct smtp_client *c, const char *what, const char *detail, const char *waiting)
+{
+    struct buf why = BUF(c->why_room);
+
+    peer_text_put(&why, bytes_of(what));
+    if (detail != NULL) {
+        peer_text_put(&why, BYTES(": "));
+        peer_text_put(&why, bytes_of(detail));
+    }
+    if (waiting != NULL) {
+        peer_text_put(&why, BYTES(" while waiting for "));
+        peer_text_put(&why, bytes_of(waiting));
+    }
+    return buf_bytes(&why);
+}
+
+/* The job's last word; its results, if any wait, come before it. */
+static void job_over(struct smtp_client *c, enum smtp_client_end end, struct peer_reply reply)
+{
+    ASSERT(c->job != NULL && !c->done_due);
+    c->done_due = true;
+    c->end = end;
+    c->end_reply = reply;
+    c->sending = SENDING_NOTHING;
+    c->body = BYTES_NONE;
+    c->piece = BYTES_NONE;
+    c->body_wanted = false;
+    c->lone_dot = false;
+}
+
+/* The connection is of no more use. */
+static void session_end(struct smtp_client *c, enum smtp_client_end end, struct peer_reply reply)
+{
+    if (c->state == CLIENT_CLOSED)
+        return;
+    if (c->job != NULL && !c->done_due) {
+        c->uncertain = c->whole_sent && end != SMTP_CLIENT_END_REFUSED_4XX && end != SMTP_CLIENT_END_SHUT_DOWN;
+        c->stale = c->jobs_done > 0 && !c->replied && !c->uncertain &&
+                   (end == SMTP_CLIENT_END_LOST || end == SMTP_CLIENT_END_REFUSED_4XX);
+        job_over(c, end, reply);
+    } else if (c->job == NULL) {
+        c->end = end;
+        c->end_reply = reply;
+    }
+    c->sending = SENDING_NOTHING;
+    c->tls_due = false;
+    c->close_due = true;
+    enter(c, CLIENT_CLOSED);
+}
+
+/* The same for a peer that still listens: it hears QUIT. */
+static void session_end_politely(struct smtp_client *c, enum smtp_client_end end, struct peer_reply reply)
+{
+    if (c->job != NULL)
+        job_over(c, end, reply);
+    c->sending = SENDING_QUIT;
+    c->ahead_count = 0;
+    enter(c, CLIENT_QUIT);
+}
+
+static void session_garbage(struct smtp_client *c, const char *why)
+{
+    struct bytes text = why_put(c, "the host does not speak SMTP as it should", why, state_waits[c->state]);
+    session_end(c, SMTP_CLIENT_END_GARBAGE, local_reply(4, 5, 0, text));
+}
+
+/* A result for recipients follows from this reply. */
+static void result_set(struct smtp_client *c, enum client_result_scope scope, size_t at, enum smtp_rcpt_outcome outcome,
+    struct peer_reply reply)
+{
+    ASSERT(c->result.scope == RESULT_NONE);
+    c->result.scope = (uint8_t)scope;
+    c->result.at = at;
+    c->result.outcome = outcome;
+    c->result.reply = reply;
+}
+
+/* --- jobs --- */
+
+void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *cfg, struct instant now)
+{
+    memset(c, 0, offsetof(struct smtp_client, reply));
+    c->cfg = cfg;
+    c->now = now;
+    client_reply_reset(&c->reply);
+    buf_init(&c->out, c->out_room, sizeof c->out_room);
+    buf_init(&c->transcript, c->transcript_room, sizeof c->transcript_room);
+    c->tls_up = cfg->tls == SMTP_CLIENT_TLS_IMPLICIT;
+    c->ahead_count = 1; /* the greeting answers the connection */
+    enter(c, CLIENT_GREETING);
+}
+
+/* True when SMTPUTF8 must be said to MAIL (RFC 6531 3.4): for a header or an address of this hop. */
+static bool job_is_utf8(const struct smtp_job *job)
+{
+    bool utf8 = job->header_utf8 || bytes_has_8bit(job->reverse_path);
+
+    for (size_t i = 0; !utf8 && i < job->rcpt_count; i++)
+        utf8 = bytes_has_8bit(job->rcpts[i].forward_path);
+    return utf8;
+}
+
+static void job_begin(struct smtp_client *c)
+{
+    const struct smtp_job *job = c->job;
+    struct buf why = BUF(c->why_room);
+    struct peer_reply refusal;
+    size_t refused_count = 0;
+
+    c->begun = true;
+    if (!client_peer_takes(&c->peer, job, c->cfg->send_8bit_raw, &why, &refusal)) {
+        result_set(c, RESULT_UNDECIDED, 0, SMTP_RCPT_FAILED, refusal);
+        job_over(c, SMTP_CLIENT_END_DONE, refusal);
+        return;
+    }
+    for (size_t i = 0; i < job->rcpt_count; i++) {
+        if (client_peer_takes_rcpt(&c->peer, &job->rcpts[i], &refusal))
+            continue;
+        c->rcpt_states[i] = RCPT_REFUSED_HERE;
+        refused_count++;
+    }
+    if (refused_count > 0)
+        result_set(c, RESULT_REFUSED_HERE, 0, SMTP_RCPT_FAILED, (struct peer_reply){.code = 0});
+    if (refused_count == job->rcpt_count) {
+        job_over(c, SMTP_CLIENT_END_DONE, refusal);
+        return;
+    }
+    /* BDAT spares the round trip of DATA and the search for dots. In LMTP it would leave open how many replies come. */
+    c->bdat = job->body_type == BODY_BINARYMIME ||
+              ((c->peer.extensions & SMTP_EXT_CHUNKING) && pipelining(c) && !c->cfg->no_chunking && !c->cfg->lmtp);
+    c->eager = c->bdat && pipelining(c) && job->body_size <= SMTP_CLIENT_EAGER_SIZE;
+    c->sending = c->open_transaction ? SENDING_RSET : SENDING_MAIL;
+    enter(c, c->open_transaction ? CLIENT_RSET : CLIENT_MAIL);
+}
+
+void smtp_client_job_start(struct smtp_client *c, struct instant now, const struct smtp_job *job)
+{
+    ASSERT(c->job == NULL && c->state != CLIENT_QUIT && c->state != CLIENT_CLOSED);
+    ASSERT(job->rcpt_count > 0 && job->rcpt_count <= JOB_RCPT_COUNT_MAX);
+    c->now = now;
+    if (c->jobs_done > 0)
+        buf_reset(&c->transcript);
+    c->job = job;
+    c->bdat = c->eager = c->data_sent = c->whole_sent = c->body_sent = false;
+    c->replied = c->begun = c->uncertain = c->stale = false;
+    c->rcpt_sent = c->rcpt_at = c->accepted_count = 0;
+    c->undecided_count = job->rcpt_count;
+    memset(c->rcpt_states, SMTP_CLIENT_RCPT_OPEN, job->rcpt_count);
+    smtp_dot_init(&c->dot);
+    c->body = c->piece = BYTES_NONE;
+    c->body_offset = 0;
+    c->body_last = job->body_size == 0;
+    c->body_wanted = false;
+    if (c->state == CLIENT_READY)
+        job_begin(c);
+}
+
+static void session_ready(struct smtp_client *c)
+{
+    enter(c, CLIENT_READY);
+    if (c->job != NULL)
+        job_begin(c);
+}
+
+/* The transaction is over, its results wait or are out: back to READY, or an end for a peer that said 421. */
+static void transaction_end(struct smtp_client *c)
+{
+    job_over(c, SMTP_CLIENT_END_DONE, local_reply(2, 0, 0, BYTES("the host ended the session")));
+    if (c->no_reuse) {
+        c->close_due = true;
+        enter(c, CLIENT_CLOSED);
+    } else {
+        enter(c, CLIENT_READY);
+    }
+}
+
+/* --- reading --- */
+
+static void on_refused_session(struct smtp_client *c, struct peer_reply reply)
+{
+    bool permanent = reply.code >= 500;
+    session_end_politely(c, permanent ? SMTP_CLIENT_END_REFUSED_5XX : SMTP_CLIENT_END_REFUSED_4XX, reply);
+}
+
+static void on_greeting(struct smtp_client *c, struct peer_reply reply)
+{
+    if (reply.code >= 400) {
+        on_refused_session(c, reply);
+        return;
+    }
+    c->sending = SENDING_EHLO;
+    enter(c, CLIENT_EHLO);
+}
+
+static void on_ehlo(struct smtp_client *c, struct peer_reply reply)
+{
+    if (reply.code >= 500 && !c->cfg->lmtp && c->state == CLIENT_EHLO && !c->tls_up &&
+        c->cfg->tls != SMTP_CLIENT_TLS_REQUIRED) {
+        /* RFC 5321 3.2: an old server does not know EHLO. */
+        c->sending = SENDING_HELO;
+        enter(c, CLIENT_HELO);
+        return;
+    }
+    if (reply.code >= 400) {
+        on_refused_session(c, reply);
+        return;
+    }
+    if (!c->tls_up && c->cfg->tls != SMTP_CLIENT_TLS_NONE) {
+        if (c->peer.extensions & SMTP_EXT_STARTTLS) {
+            c->sending = SENDING_STARTTLS;
+            enter(c, CLIENT_STARTTLS);
+            return;
+        }
+        if (c->cfg->tls == SMTP_CLIENT_TLS_REQUIRED) {
+            session_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE,
+                local_reply(4, 7, 4, BYTES("TLS is required, and the host does not offer STARTTLS")));
+            return;
+        }
+    }
+    session_ready(c);
+}
+
+static void on_starttls(struct smtp_client *c, struct peer_reply reply)
+{
+    if (reply.code == 220) {
+        c->tls_due = true;
+        enter(c, CLIENT_TLS);
+    } else if (c->cfg->tls == SMTP_CLIENT_TLS_REQUIRED) {
+        session_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE, reply);
+    } else {
+        session_ready(c);
+    }
+}
+
+static enum smtp_rcpt_outcome outcome_of(struct peer_reply reply)
+{
+    return reply.code < 300 ? SMTP_RCPT_DELIVERED : reply.code < 500 ? SMTP_RCPT_DEFERRED : SMTP_RCPT_FAILED;
+}
+
+/* All replies to RCPT that have been asked for are in. */
+static void rcpts_over(struct smtp_client *c)
+{
+    if (c->data_sent) {
+        if (!c->bdat)
+            enter(c, CLIENT_DATA);
+        else
+            enter(c, c->sending == SENDING_BODY ? CLIENT_BODY : CLIENT_DOT);
+    } else if (c->accepted_count == 0) {
+        transaction_end(c);
+    } else {
+        /* The writer waited for these replies: now DATA, or BDAT and the content. */
+        enter(c, c->bdat ? CLIENT_BODY : CLIENT_DATA);
+    }
+}
+
+/* Moves the reader to the next recipient whose reply is to come. */
+static void rcpt_next(struct smtp_client *c)
+{
+    while (c->rcpt_at < c->rcpt_sent && c->rcpt_states[c->rcpt_at] >= RCPT_REFUSED_HERE)
+        c->rcpt_at++;
+    if (c->rcpt_at == c->rcpt_sent && c->sending != SENDING_RCPT)
+        rcpts_over(c);
+    else
+        enter(c, CLIENT_RCPT);
+}
+
+static void on_mail(struct smtp_client *c, struct peer_reply reply)
+{
+    if (reply.code < 300) {
+        c->open_transaction = true;
+    } else {
+        result_set(c, RESULT_UNDECIDED, 0, outcome_of(reply), reply);
+        if (!c->data_sent)
+            c->sending = SENDING_NOTHING; /* what has gone out is still answered */
+    }
+    rcpt_next(c);
+}
+
+/* RFC 5321 4.5.3.1.10: too many recipients is 452, and 552 from servers of old. */
+static bool is_too_many(struct peer_reply reply)
+{
+    static const char *const words[] = {"too many recipients", "Too many recipients", "Too Many Recipients"};
+
+    if (reply.code == 452)
+        return reply.status.subject != 2; /* a full mailbox is its own trouble */
+    if (reply.code != 552)
+        return false;
+    if (reply.status.subject == 5 && reply.status.detail == 3)
+        return true;
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (bytes_find(reply.text, bytes_of(words[i])) != BYTES_NOT_FOUND)
+            return true;
+    return false;
+}
+
+static void on_rcpt(struct smtp_client *c, struct peer_reply reply)
+{
+    size_t at = c->rcpt_at++;
+
+    if (c->rcpt_states[at] == SMTP_CLIENT_RCPT_OPEN) {
+        if (reply.code < 300) {
+            c->rcpt_states[at] = SMTP_CLIENT_RCPT_ACCEPTED;
+            c->accepted_count++;
+        } else {
+            enum smtp_rcpt_outcome outcome = outcome_of(reply);
+            if (is_too_many(reply)) {
+                outcome = SMTP_RCPT_DEFERRED;
+                reply.status.class = 4;
+            }
+            if ((is_too_many(reply) || reply.code == 421) && c->accepted_count > 0)
+                outcome = SMTP_RCPT_AGAIN;
+            result_set(c, RESULT_ONE, at, outcome, reply);
+        }
+    }
+    rcpt_next(c);
+}
+
+static void on_data(struct smtp_client *c, struct peer_reply reply)
+{
+    if (reply.code >= 400) {
+        if (c->accepted_count > 0)
+            result_set(c, RESULT_ACCEPTED, 0, outcome_of(reply), reply);
+        transaction_end(c);
+    } else if (reply.code < 300) {
+        session_garbage(c, "2yz to DATA");
+    } else {
+        c->sending = SENDING_BODY;
+        if (c->accepted_count == 0 && c->cfg->lmtp) {
+            c->no_reuse = true; /* RFC 2033 4.2 forbids this 354; no reply would end the content */
+            transaction_end(c);
+        } else if (c->accepted_count == 0) {
+            /* RFC 2920 3.1: the server waits for content that nobody gets; an empty one ends it. */
+            c->lone_dot = true;
+            c->ahead_count = 1;
+            enter(c, CLIENT_DOT);
+        } else {
+            enter(c, CLIENT_BODY);
+        }
+    }
+}
+
+/* A reply to the content, or (early) while it is still being sent. */
+static void on_content(struct smtp_client *c, struct peer_reply reply)
+{
+    bool early = c->state == CLIENT_BODY;
+
+    if (early && reply.code < 400) {
+        session_garbage(c, "a good reply before the end of the message");
+        return;
+    }
+    c->open_transaction = reply.code >= 400;
+    if (early || c->lone_dot)
+        c->no_reuse = true; /* what the peer takes the rest of the content for is anybody's guess */
+    if (c->accepted_count == 0) {
+        transaction_end(c);
+        return;
+    }
+    bool all = !c->cfg->lmtp || early || reply.code == 421;
+    if (all) {
+        result_set(c, RESULT_ACCEPTED, 0, outcome_of(reply), reply);
+        transaction_end(c);
+        return;
+    }
+    /* RFC 2033 4.2: one reply for each accepted recipient, in their order. */
+    while (c->rcpt_states[c->rcpt_at] != SMTP_CLIENT_RCPT_ACCEPTED)
+        c->rcpt_at++;
+    result_set(c, RESULT_ONE, c->rcpt_at++, outcome_of(reply), reply);
+    if (c->ahead_count == 0) {
+        c->open_transaction = false;
+        transaction_end(c);
+    } else {
+        enter(c, CLIENT_DOT);
+    }
+}
+
+/* 421 at any point: the peer goes away (RFC 5321 3.8). False when the reply still has a meaning of its own. */
+static bool on_shut_down(struct smtp_client *c, struct peer_reply reply)
+{
+    switch (c->state) {
+    case CLIENT_RCPT:
+        c->no_reuse = true;
+        if (c->ahead_count > 0 && (c->accepted_count > 0 || c->rcpt_states[c->rcpt_at] != SMTP_CLIENT_RCPT_OPEN))
+            return false; /* the accepted ones may still go; the answer to a command of no importance is none either */
+        session_end(c, SMTP_CLIENT_END_SHUT_DOWN, reply);
+        return true;
+    case CLIENT_DATA:
+        session_end(c, SMTP_CLIENT_END_SHUT_DOWN, reply);
+        return true;
+    case CLIENT_BODY:
+    case CLIENT_DOT:
+        c->no_reuse = true;
+        return false;
+    case CLIENT_READY:
+        session_end(c, SMTP_CLIENT_END_SHUT_DOWN, reply);
+        return true;
+    case CLIENT_QUIT:
+        return false;
+    default:
+        session_end(c, SMTP_CLIENT_END_REFUSED_4XX, reply);
+        return true;
+    }
+}
+
+static void on_reply(struct smtp_client *c, struct peer_reply reply)
+{
+    reply = reply_with_status(reply);
+    if (reply.code == 421 && on_shut_down(c, reply))
+        return;
+    if (c->ahead_count == 0 && c->state != CLIENT_BODY) {
+        session_garbage(c, "a reply to nothing"); /* (C1) */
+        return;
+    }
+    if (reply.code >= 300 && reply.code < 400 && c->state != CLIENT_DATA) {
+        session_garbage(c, "3yz where it has no meaning");
+        return;
+    }
+    if (c->ahead_count > 0)
+        c->ahead_count--;
+    c->replied = true;
+    switch ((enum client_state)c->state) {
+    case CLIENT_GREETING:
+        on_greeting(c, reply);
+        break;
+    case CLIENT_EHLO:
+    case CLIENT_HELO:
+        on_ehlo(c, reply);
+        break;
+    case CLIENT_STARTTLS:
+        on_starttls(c, reply);
+        break;
+    case CLIENT_RSET:
+        if (reply.code >= 300) {
+            session_garbage(c, "RSET refused");
+            break;
+        }
+        c->open_transaction = false;
+        enter(c, CLIENT_MAIL);
+        break;
+    case CLIENT_MAIL:
+        on_mail(c, reply);
+        break;
+    case CLIENT_RCPT:
+        on_rcpt(c, reply);
+        break;
+    case CLIENT_DATA:
+        on_data(c, reply);
+        break;
+    case CLIENT_BODY:
+    case CLIENT_DOT:
+        on_content(c, reply);
+        break;
+    case CLIENT_QUIT:
+        session_end(c, SMTP_CLIENT_END_DONE, local_reply(2, 0, 0, BYTES("the session was ended with QUIT")));
+        break;
+    case CLIENT_READY:
+    case CLIENT_TLS:
+    case CLIENT_CLOSED:
+        ASSERT(!"no reply is read in these states");
+    }
+}
+
+size_t smtp_client_feed(struct smtp_client *c, struct instant now, struct bytes in)
+{
+    size_t eaten = 0;
+
+    c->now = now;
+    while (eaten < in.size && !results_wait(c)) {
+        struct client_reply_line line;
+        size_t size;
+
+        if (c->state == CLIENT_CLOSED)
+            return in.size;
+        if (c->state == CLIENT_TLS) {
+            struct bytes text = BYTES("plaintext stood behind the reply to STARTTLS");
+            session_end(c, SMTP_CLIENT_END_TLS_FAILED, local_reply(4, 7, 0, text));
+            return in.size;
+        }
+        struct result r = client_reply_feed(&c->reply, bytes_after(in, eaten), &size, &line);
+        eaten += size;
+        if (r.code == CODE_MORE)
+            break;
+        if (!is_ok(r)) {
+            session_garbage(c, r.why);
+            break;
+        }
+        note(c, "S: ", line.whole);
+        if (c->state == CLIENT_EHLO && line.code == 250 && c->reply.line_count > 1)
+            client_peer_learn(&c->peer, line.text);
+        if (line.last) {
+            struct peer_reply reply = client_reply_view(&c->reply);
+            client_reply_reset(&c->reply);
+            on_reply(c, reply);
+        }
+    }
+    return eaten;
+}
+
+/* --- writing --- */
+
+/* Whether the next command may go out now. */
+static bool may_send(const struct smtp_client *c)
+{
+    switch ((enum client_sending)c->sending) {
+    case SENDING_NOTHING:
+    case SENDING_BODY:
+        return false;
+    case SENDING_MAIL:
+    case SENDING_RCPT:
+        return c->ahead_count == 0 || pipelining(c);
+    case SENDING_DATA:
+        return c->ahead_count == 0 || (pipelining(c) && (!c->bdat || c->eager));
+    case SENDING_EHLO:
+    case SENDING_HELO:
+    case SENDING_STARTTLS:
+    case SENDING_RSET:
+    case SENDING_QUIT:
+        return c->ahead_count == 0;
+    }
+    return false;
+}
+
+/* The next recipient that is sent at all, from rcpt_sent on. */
+static bool rcpt_to_send(struct smtp_client *c)
+{
+    while (c->rcpt_sent < c->job->rcpt_count && c->rcpt_states[c->rcpt_sent] != SMTP_CLIENT_RCPT_OPEN)
+        c->rcpt_sent++;
+    return c->rcpt_sent < c->job->rcpt_count;
+}
+
+static RESULT
+command_put(struct smtp_client *c)
+{
+    struct buf *out = &c->out;
+
+    switch ((enum client_sending)c->sending) {
+    case SENDING_EHLO:
+        c->peer.extensions = 0;
+        c->peer.size_max = 0;
+        c->sending = SENDING_NOTHING;
+        return client_command_plain(out, c->cfg->lmtp ? BYTES("LHLO") : BYTES("EHLO"), c->cfg->helo);
+    case SENDING_HELO:
+        c->sending = SENDING_NOTHING;
+        return client_command_plain(out, BYTES("HELO"), c->cfg->helo);
+    case SENDING_STARTTLS:
+        c->sending = SENDING_NOTHING;
+        return client_command_plain(out, BYTES("STARTTLS"), BYTES_NONE);
+    case SENDING_RSET:
+        c->sending = SENDING_MAIL;
+        return client_command_plain(out, BYTES("RSET"), BYTES_NONE);
+    case SENDING_MAIL:
+        c->sending = SENDING_RCPT;
+        return client_command_mail(out, c->job, c->peer.extensions, job_is_utf8(c->job));
+    case SENDING_RCPT:
+        TRY(client_command_rcpt(out, &c->job->rcpts[c->rcpt_sent++], c->peer.extensions));
+        if (!rcpt_to_send(c))
+            c->sending = SENDING_DATA;
+        return OK;
+    case SENDING_DATA:
+        c->data_sent = true;
+        c->sending = c->bdat ? SENDING_BODY : SENDING_NOTHING;
+        return c->bdat ? client_command_bdat(out, c->job->body_size)
+                       : client_command_plain(out, BYTES("DATA"), BYTES_NONE);
+    case SENDING_QUIT:
+        c->sending = SENDING_NOTHING;
+        return client_command_plain(out, BYTES("QUIT"), BYTES_NONE);
+    case SENDING_NOTHING:
+    case SENDING_BODY:
+        break;
+    }
+    return OK;
+}
+
+static void commands_write(struct smtp_client *c)
+{
+    while (may_send(c) && buf_left(&c->out) >= CLIENT_COMMAND_SIZE_MAX) {
+        size_t before = c->out.size;
+        if (c->sending == SENDING_RCPT)
+            (void)rcpt_to_send(c);
+        struct result r = command_put(c);
+        ASSERT(is_ok(r));
+        c->ahead_count++;
+        struct bytes line = bytes_after(buf_bytes(&c->out), before);
+        note(c, "C: ", bytes_head(line, line.size - 2));
+    }
+}
+
+/* The content has gone out whole. */
+static void body_over(struct smtp_client *c)
+{
+    c->sending = SENDING_NOTHING;
+    if (!c->lone_dot)
+        c->whole_sent = true;
+    c->lone_dot = false;
+    if (c->state == CLIENT_BODY) {
+        enter(c, CLIENT_DOT);
+        c->ahead_count = c->cfg->lmtp ? (unsigned)c->accepted_count : 1;
+        c->rcpt_at = 0;
+    }
+}
+
+/* Puts small pieces and the end of the content into `out`; a large piece waits in c->piece for an event of its own. */
+static void body_write(struct smtp_client *c)
+{
+    for (;;) {
+        if (c->piece.size == 0 && !c->lone_dot) {
+            if (c->bdat) {
+                c->piece = c->body;
+                c->body = BYTES_NONE;
+            } else {
+                (void)smtp_dot_next(&c->dot, &c->body, &c->piece);
+            }
+        }
+        if (c->piece.size == 0) {
+            if (!c->body_last && !c->lone_dot)
+                return;
+            struct bytes end = c->bdat ? BYTES_NONE : c->lone_dot ? BYTES(".\r\n") : smtp_dot_end(&c->dot);
+            if (!is_ok(buf_put(&c->out, end)))
+                return;
+            note(c, "C: ", c->lone_dot ? BYTES(".") : BYTES("(the message)"));
+            body_over(c);
+            return;
+        }
+        c->body_sent = true;
+        if (c->piece.size > SMALL_PIECE_SIZE || !is_ok(buf_put(&c->out, c->piece)))
+            return;
+        c->piece = BYTES_NONE;
+    }
+}
+
+static bool may_send_body(const struct smtp_client *c)
+{
+    return c->sending == SENDING_BODY && (c->bdat || c->state == CLIENT_BODY || c->lone_dot);
+}
+
+static bool write_next(struct smtp_client *c, struct smtp_client_event *event_out)
+{
+    struct bytes bytes;
+    bool is_body = false;
+
+    buf_reset(&c->out);
+    commands_write(c);
+    if (may_send_body(c)) {
+        body_write(c);
+    }
+    bytes = buf_bytes(&c->out);
+    if (bytes.size == 0 && c->piece.size > 0) {
+        bytes = c->piece;
+        c->piece = BYTES_NONE;
+        is_body = true;
+    }
+    if (bytes.size == 0)
+        return false;
+    if (c->state == CLIENT_BODY)
+        enter(c, CLIENT_BODY); /* the block time runs anew with each portion */
+    *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_WRITE, .bytes = bytes, .is_body = is_body};
+    return true;
+}
+
+/* The first portion is asked for with the first command, so that it is here when the peer is ready for it. */
+static bool want_next(struct smtp_client *c, struct smtp_client_event *event_out)
+{
+    if (c->job == NULL || !c->begun || c->body_wanted || c->body_last || c->body.size > 0 || c->piece.size > 0)
+        return false;
+    if (c->body_offset > 0 && !may_send_body(c))
+        return false;
+    uint64_t left = c->job->body_size - c->body_offset;
+    c->body_wanted = true;
+    *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_WANT_BODY,
+        .want = {c->body_offset, left < SMTP_CLIENT_BODY_SIZE ? (size_t)left : SMTP_CLIENT_BODY_SIZE}};
+    return true;
+}
+
+/* --- events --- */
+
+static bool result_is_for(const struct smtp_client *c, size_t at)
+{
+    uint8_t state = c->rcpt_states[at];
+
+    switch ((enum client_result_scope)c->result.scope) {
+    case RESULT_REFUSED_HERE:
+        return state == RCPT_REFUSED_HERE;
+    case RESULT_ACCEPTED:
+        return state == SMTP_CLIENT_RCPT_ACCEPTED;
+    case RESULT_UNDECIDED:
+        return state == SMTP_CLIENT_RCPT_OPEN || state == SMTP_CLIENT_RCPT_ACCEPTED;
+    case RESULT_ONE:
+    case RESULT_NONE:
+        break;
+    }
+    return true;
+}
+
+static bool result_next(struct smtp_client *c, struct smtp_client_event *event_out)
+{
+    size_t at = c->result.at;
+    struct peer_reply reply = c->result.reply;
+    enum smtp_rcpt_outcome outcome = c->result.outcome;
+
+    while (at < c->job->rcpt_count && !result_is_for(c, at))
+        at++;
+    if (at == c->job->rcpt_count) {
+        c->result.scope = RESULT_NONE;
+        return false;
+    }
+    bool here = c->rcpt_states[at] == RCPT_REFUSED_HERE;
+    if (here)
+        (void)client_peer_takes_rcpt(&c->peer, &c->job->rcpts[at], &reply);
+    if (c->rcpt_states[at] == SMTP_CLIENT_RCPT_ACCEPTED)
+        c->accepted_count--;
+    ASSERT(c->rcpt_states[at] != SMTP_CLIENT_RCPT_DECIDED && c->undecided_count > 0); /* (C2) */
+    c->rcpt_states[at] = here ? RCPT_REFUSED_TOLD : SMTP_CLIENT_RCPT_DECIDED;
+    c->undecided_count--;
+    c->result.at = at + 1;
+    if (c->result.scope == RESULT_ONE)
+        c->result.scope = RESULT_NONE;
+    *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_RCPT_RESULT,
+        .rcpt = {.index = at,
+            .outcome = outcome,
+            .reply = reply,
+            .dsn_passed = outcome == SMTP_RCPT_DELIVERED && (c->peer.extensions & SMTP_EXT_DSN) != 0}};
+    return true;
+}
+
+static void done_next(struct smtp_client *c, struct smtp_client_event *event_out)
+{
+    bool done = c->end == SMTP_CLIENT_END_DONE;
+
+    ASSERT(!done || c->undecided_count == 0);
+    *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_JOB_DONE,
+        .done = {.end = c->end,
+            .reply = c->end_reply,
+            .undecided_count = c->undecided_count,
+            .reusable = c->state == CLIENT_READY,
+            .uncertain = c->uncertain && c->undecided_count > 0,
+            .nothing_sent = !c->body_sent,
+            .stale = c->stale}};
+    c->done_due = false;
+    c->job = NULL;
+    c->jobs_done++;
+}
+
+bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *event_out)
+{
+    if (c->result.scope != RESULT_NONE && result_next(c, event_out))
+        return true;
+    if (c->done_due) {
+        done_next(c, event_out);
+        return true;
+    }
+    if (c->tls_due) {
+        c->tls_due = false;
+        *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_START_TLS};
+        return true;
+    }
+    if (c->close_due) {
+        c->close_due = false;
+        *event_out =
+            (struct smtp_client_event){.kind = SMTP_CLIENT_CLOSE, .close = {.end = c->end, .why = c->end_reply.text}};
+        return true;
+    }
+    if (c->state == CLIENT_CLOSED)
+        return false;
+    return write_next(c, event_out) || want_next(c, event_out);
+}
+
+void smtp_client_body(struct smtp_client *c, struct instant now, struct bytes bytes, bool last)
+{
+    c->now = now;
+    if (c->job == NULL || c->done_due || !c->body_wanted)
+        return;
+    c->body_wanted = false;
+    uint64_t left = c->job->body_size - c->body_offset;
+    if (bytes.size > left || (bytes.size < left && (last || bytes.size == 0))) {
+        smtp_client_answer(c, now, SMTP_CLIENT_BODY_BROKEN, "its size is not what its envelope says"); /* (C4) */
+        return;
+    }
+    c->body = bytes;
+    c->body_offset += bytes.size;
+    c->body_last = bytes.size == left;
+    if (c->state == CLIENT_BODY)
+        enter(c, CLIENT_BODY);
+}
+
+void smtp_client_answer(struct smtp_client *c, struct instant now, enum smtp_client_answer answer, const char *why)
+{
+    c->now = now;
+    switch (answer) {
+    case SMTP_CLIENT_TLS_UP:
+        if (c->state != CLIENT_TLS)
+            break;
+        c->tls_up = true;
+        c->peer.extensions = 0; /* RFC 3207 4.2: what was said before is forgotten */
+        c->sending = SENDING_EHLO;
+        enter(c, CLIENT_EHLO);
+        break;
+    case SMTP_CLIENT_TLS_BROKEN:
+        session_end(
+            c, SMTP_CLIENT_END_TLS_FAILED, local_reply(4, 7, 5, why_put(c, "the TLS handshake failed", why, NULL)));
+        break;
+    case SMTP_CLIENT_BODY_BROKEN:
+        if (c->job != NULL && !c->done_due)
+            session_end(c, SMTP_CLIENT_END_BODY_GONE,
+                local_reply(4, 3, 0, why_put(c, "the message cannot be read from the queue", why, NULL)));
+        break;
+    }
+}
+
+void smtp_client_lost(struct smtp_client *c, struct instant now, const char *why)
+{
+    c->now = now;
+    struct bytes text = why_put(c, "the connection was lost", why, state_waits[c->state]);
+    session_end(c, SMTP_CLIENT_END_LOST, local_reply(4, 4, 2, text));
+}
+
+void smtp_client_tick(struct smtp_client *c, struct instant now)
+{
+    c->now = now;
+    if (!instant_reached(c->deadline, now))
+        return;
+    if (c->state == CLIENT_BODY && c->body_wanted) {
+        smtp_client_answer(c, now, SMTP_CLIENT_BODY_BROKEN, "it did not come in time");
+        return;
+    }
+    struct bytes text = why_put(c, "the host did not answer in time", NULL, state_waits[c->state]);
+    session_end(c, SMTP_CLIENT_END_TIMEOUT, local_reply(4, 4, 2, text));
+}
+
+void smtp_client_quit(struct smtp_client *c, struct instant now)
+{
+    ASSERT(c->job == NULL);
+    c->now = now;
+    if (c->state == CLIENT_QUIT || c->state == CLIENT_CLOSED)
+        return;
+    if (c->state != CLIENT_READY) {
+        session_end(c, SMTP_CLIENT_END_DONE, local_reply(2, 0, 0, BYTES("the session was not needed any more")));
+        return;
+    }
+    c->sending = SENDING_QUIT;
+    enter(c, CLIENT_QUIT);
+}
+
+struct instant smtp_client_deadline(const struct smtp_client *c)
+{
+    return c->deadline;
+}
+
+bool smtp_client_idle(const struct smtp_client *c)
+{
+    return c->state == CLIENT_READY && c->job == NULL;
+}
+
+uint32_t smtp_client_extensions(const struct smtp_client *c)
+{
+    return c->peer.extensions;
+}
