@@ -30,8 +30,7 @@ struct reader {
                                                                                      "error"))
 
 /* A NUL-terminated copy in the tree's arena. */
-static RESULT
-text_keep(struct config *cfg, struct bytes in, struct bytes *kept_out)
+static RESULT text_keep(struct config *cfg, struct bytes in, struct bytes *kept_out)
 {
     void *memory;
 
@@ -42,21 +41,18 @@ text_keep(struct config *cfg, struct bytes in, struct bytes *kept_out)
     return OK;
 }
 
-static RESULT
-list_take(struct config *cfg, size_t count, size_t item_size, void **items_out)
+static RESULT list_take(struct config *cfg, size_t count, size_t item_size, void **items_out)
 {
     *items_out = NULL;
     return count == 0 ? OK : arena_take(&cfg->arena, count * item_size, items_out);
 }
 
-static RESULT
-wrong(struct reader *r, const struct config_tree_cell *cell, const char *key, const char *expected)
+static RESULT wrong(struct reader *r, const struct config_tree_cell *cell, const char *key, const char *expected)
 {
     return READER_FAIL(r, cell->line, "%s: found '%.200s', expected %s", key, (const char *)cell->text.data, expected);
 }
 
-static RESULT
-name_keep(struct reader *r, struct bytes in, struct bytes *kept_out, const char **why_out)
+static RESULT name_keep(struct reader *r, struct bytes in, struct bytes *kept_out, const char **why_out)
 {
     uint8_t room[DOMAIN_SIZE_MAX + 1];
     struct buf name = BUF(room);
@@ -67,8 +63,8 @@ name_keep(struct reader *r, struct bytes in, struct bytes *kept_out, const char 
     return text_keep(r->cfg, buf_bytes(&name), kept_out);
 }
 
-static RESULT
-number_read(struct reader *r, const struct config_key *k, const struct config_tree_cell *cell, void *field)
+static RESULT number_read(
+    struct reader *r, const struct config_key *k, const struct config_tree_cell *cell, void *field)
 {
     struct result result;
     uint64_t octets = 0;
@@ -113,8 +109,7 @@ number_read(struct reader *r, const struct config_key *k, const struct config_tr
     return OK;
 }
 
-static RESULT
-word_read(
+static RESULT word_read(
     struct reader *r, const struct config_tree_cell *cell, const char *key, const char *words, unsigned *index_out)
 {
     if (!is_ok(value_word(cell->text, words, index_out)))
@@ -123,8 +118,8 @@ word_read(
     return OK;
 }
 
-static RESULT
-single_read(struct reader *r, const struct config_key *k, const struct config_tree_cell *cell, void *field)
+static RESULT single_read(
+    struct reader *r, const struct config_key *k, const struct config_tree_cell *cell, void *field)
 {
     const char *why;
     unsigned index;
@@ -166,8 +161,7 @@ single_read(struct reader *r, const struct config_key *k, const struct config_tr
     }
 }
 
-static RESULT
-texts_read(struct reader *r, const struct config_key *k, const struct config_tree_values *values,
+static RESULT texts_read(struct reader *r, const struct config_key *k, const struct config_tree_values *values,
     struct config_text_list *list)
 {
     void *items;
@@ -184,8 +178,7 @@ texts_read(struct reader *r, const struct config_key *k, const struct config_tre
     return OK;
 }
 
-static RESULT
-networks_read(struct reader *r, const struct config_key *k, const struct config_tree_values *values,
+static RESULT networks_read(struct reader *r, const struct config_key *k, const struct config_tree_values *values,
     struct config_network_list *list)
 {
     void *items;
@@ -213,8 +206,7 @@ static bool endpoints_collide(const struct config_endpoint *a, const struct conf
            memcmp(b->address, any, 16) == 0;
 }
 
-static RESULT
-endpoints_read(struct reader *r, const struct config_tree_values *values, struct config_listen *listen)
+static RESULT endpoints_read(struct reader *r, const struct config_tree_values *values, struct config_listen *listen)
 {
     void *items;
 
@@ -246,8 +238,7 @@ endpoints_read(struct reader *r, const struct config_tree_values *values, struct
 }
 
 /* Fills every field of a block that keys.def can describe, defaults included. `base` is the block's struct. */
-static RESULT
-block_read(struct reader *r, const struct config_tree_block *block, void *base)
+static RESULT block_read(struct reader *r, const struct config_tree_block *block, void *base)
 {
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *k = &config_keys[i];
@@ -283,8 +274,7 @@ static const struct config_tree_cell *only_cell(const struct config_tree_block *
     return values.count > 0 ? config_tree_cell(&values, 0) : NULL;
 }
 
-static RESULT
-log_read(struct reader *r, const struct config_tree_block *block)
+static RESULT log_read(struct reader *r, const struct config_tree_block *block)
 {
     const struct config_tree_cell *cell = only_cell(block, "to");
 
@@ -301,8 +291,7 @@ log_read(struct reader *r, const struct config_tree_block *block)
     return text_keep(r->cfg, cell->text, &r->cfg->log.path);
 }
 
-static RESULT
-tls_read(struct reader *r, const struct config_tree_block *block)
+static RESULT tls_read(struct reader *r, const struct config_tree_block *block)
 {
     const struct config_tree_cell *certificate = only_cell(block, "certificate"), *key = only_cell(block, "key");
 
@@ -312,8 +301,7 @@ tls_read(struct reader *r, const struct config_tree_block *block)
     return OK;
 }
 
-static RESULT
-listen_class_read(struct reader *r, const struct config_tree_block *block, struct config_listen *listen)
+static RESULT listen_class_read(struct reader *r, const struct config_tree_block *block, struct config_listen *listen)
 {
     static const char words[] = "smtp|submission|submissions";
     const struct config_tree_cell *cell = only_cell(block, "class");
@@ -330,8 +318,7 @@ listen_class_read(struct reader *r, const struct config_tree_block *block, struc
     return OK;
 }
 
-static RESULT
-listen_tls_read(struct reader *r, const struct config_tree_block *block, struct config_listen *listen)
+static RESULT listen_tls_read(struct reader *r, const struct config_tree_block *block, struct config_listen *listen)
 {
     const struct config_tree_cell *cell = only_cell(block, "tls");
     unsigned index = listen->class == LISTEN_SUBMISSIONS ? LISTEN_TLS_IMPLICIT : LISTEN_TLS_OPPORTUNISTIC;
@@ -348,8 +335,7 @@ listen_tls_read(struct reader *r, const struct config_tree_block *block, struct 
 }
 
 /* An address that nobody wrote. */
-static RESULT
-endpoints_preset(struct reader *r, struct config_listen *listen, const char *const *texts, size_t count)
+static RESULT endpoints_preset(struct reader *r, struct config_listen *listen, const char *const *texts, size_t count)
 {
     void *items;
 
@@ -365,8 +351,7 @@ endpoints_preset(struct reader *r, struct config_listen *listen, const char *con
     return OK;
 }
 
-static RESULT
-listens_read(struct reader *r)
+static RESULT listens_read(struct reader *r)
 {
     static const char *const loopback[] = {"127.0.0.1:25", "[::1]:25"};
     size_t count = config_tree_count(r->tree, CONFIG_BLOCK_LISTEN), addresses = 0;
@@ -419,8 +404,7 @@ static bool maildir_is_valid(struct bytes path)
     return true;
 }
 
-static RESULT
-maildir_preset(struct reader *r, struct bytes *maildir_out)
+static RESULT maildir_preset(struct reader *r, struct bytes *maildir_out)
 {
     static const char below[] = "/mail/%d/%u";
     struct bytes dir = r->cfg->state_dir;
@@ -435,8 +419,7 @@ maildir_preset(struct reader *r, struct bytes *maildir_out)
     return OK;
 }
 
-static RESULT
-domain_read(struct reader *r, const struct config_tree_block *block, struct config_domain *domain)
+static RESULT domain_read(struct reader *r, const struct config_tree_block *block, struct config_domain *domain)
 {
     const struct config_tree_cell *maildir = only_cell(block, "maildir"), *deliver = only_cell(block, "deliver");
     const char *why;
@@ -464,8 +447,7 @@ domain_read(struct reader *r, const struct config_tree_block *block, struct conf
     return text_keep(r->cfg, maildir->text, &domain->maildir);
 }
 
-static RESULT
-domains_read(struct reader *r)
+static RESULT domains_read(struct reader *r)
 {
     size_t count = config_tree_count(r->tree, CONFIG_BLOCK_DOMAIN);
     void *items;
@@ -486,8 +468,7 @@ domains_read(struct reader *r)
     return OK;
 }
 
-static RESULT
-pattern_read(struct reader *r, const struct config_tree_block *block, struct route *route)
+static RESULT pattern_read(struct reader *r, const struct config_tree_block *block, struct route *route)
 {
     struct bytes name = block->title;
     const char *why;
@@ -511,8 +492,7 @@ pattern_read(struct reader *r, const struct config_tree_block *block, struct rou
     return OK;
 }
 
-static RESULT
-route_read(struct reader *r, const struct config_tree_block *block, struct route *items, size_t index)
+static RESULT route_read(struct reader *r, const struct config_tree_block *block, struct route *items, size_t index)
 {
     struct route *route = &items[index];
     const struct config_tree_cell *via = only_cell(block, "via"), *port = only_cell(block, "port");
@@ -532,8 +512,7 @@ route_read(struct reader *r, const struct config_tree_block *block, struct route
     return OK;
 }
 
-static RESULT
-routes_read(struct reader *r)
+static RESULT routes_read(struct reader *r)
 {
     size_t count = config_tree_count(r->tree, CONFIG_BLOCK_ROUTE), used = 0;
     struct route *items;
@@ -559,8 +538,7 @@ routes_read(struct reader *r)
     return OK;
 }
 
-static RESULT
-dns_read(struct reader *r, const struct config_tree_block *block)
+static RESULT dns_read(struct reader *r, const struct config_tree_block *block)
 {
     struct config_tree_values values = config_tree_values(block, "servers");
     struct config_text_list *list = &r->cfg->dns.servers;
@@ -581,8 +559,7 @@ dns_read(struct reader *r, const struct config_tree_block *block)
     return OK;
 }
 
-static RESULT
-retry_read(struct reader *r, const struct config_tree_block *block)
+static RESULT retry_read(struct reader *r, const struct config_tree_block *block)
 {
     static const char *const preset[] = {"2m", "5m", "10m", "20m", "40m", "80m", "160m", "4h"};
     struct config_tree_values values = config_tree_values(block, "plan");
@@ -617,8 +594,7 @@ static uint32_t core_count(void)
     return count < 1 ? 1 : count > 256 ? 256 : (uint32_t)count;
 }
 
-static RESULT
-names_read(struct reader *r)
+static RESULT names_read(struct reader *r)
 {
     struct config *cfg = r->cfg;
 
@@ -636,8 +612,7 @@ names_read(struct reader *r)
     return OK;
 }
 
-static RESULT
-tree_read(struct reader *r)
+static RESULT tree_read(struct reader *r)
 {
     static const enum config_block singles[] = {CONFIG_BLOCK_ROOT, CONFIG_BLOCK_LOG, CONFIG_BLOCK_TLS, CONFIG_BLOCK_DNS,
         CONFIG_BLOCK_RETRY, CONFIG_BLOCK_TIMEOUTS, CONFIG_BLOCK_LIMITS, CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN};

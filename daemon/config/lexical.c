@@ -1,15 +1,19 @@
 #include "daemon/config/lexical.h"
 
+enum { BRACES_OPEN_MAX = 4 }; /* a list in a block makes two */
+
 struct lexer {
     struct bytes text;
     size_t at;
     int line;
     struct buf *out;
     struct lexical_error *error;
+    size_t opened[BRACES_OPEN_MAX]; /* where the braces stand that are still open, and their lines */
+    int opened_line[BRACES_OPEN_MAX];
+    size_t opened_count;
 };
 
-static RESULT
-lexer_fail(struct lexer *l, size_t from, size_t size, const char *why)
+static RESULT lexer_fail(struct lexer *l, size_t from, size_t size, const char *why)
 {
     *l->error = (struct lexical_error){l->line, bytes_head(bytes_after(l->text, from), size), why};
     return FAIL(CODE_SYNTAX, why);
@@ -25,8 +29,7 @@ static bool starts_comment(const struct lexer *l)
     return lexer_peek(l, 0) == '#' || (lexer_peek(l, 0) == '/' && (lexer_peek(l, 1) == '/' || lexer_peek(l, 1) == '*'));
 }
 
-static RESULT
-lexer_comment(struct lexer *l)
+static RESULT lexer_comment(struct lexer *l)
 {
     size_t from = l->at;
     int line = l->line;
@@ -51,8 +54,7 @@ lexer_comment(struct lexer *l)
 }
 
 /* One octet of a string, as libConfuse's single-quoted form wants it. */
-static RESULT
-string_octet(struct lexer *l, uint8_t c)
+static RESULT string_octet(struct lexer *l, uint8_t c)
 {
     if (c < 0x20 || c == 0x7f)
         return lexer_fail(l, l->at, 1, "text without control characters");
@@ -61,8 +63,7 @@ string_octet(struct lexer *l, uint8_t c)
     return buf_put_octet(l->out, c);
 }
 
-static RESULT
-lexer_quoted(struct lexer *l)
+static RESULT lexer_quoted(struct lexer *l)
 {
     uint8_t quote = lexer_peek(l, 0);
     size_t from = l->at;
@@ -95,8 +96,7 @@ static bool ends_word(const struct lexer *l)
     return c <= ' ' || strchr("\"'{}()=,#", c) != NULL || (c == '+' && lexer_peek(l, 1) == '=');
 }
 
-static RESULT
-lexer_word(struct lexer *l)
+static RESULT lexer_word(struct lexer *l)
 {
     TRY(buf_put_octet(l->out, '\''));
     for (; l->at < l->text.size && !ends_word(l); l->at++)
@@ -105,8 +105,7 @@ lexer_word(struct lexer *l)
 }
 
 /* `log|level = debug` is libConfuse's path into another block; a key here is written in its block. */
-static RESULT
-key_check(struct lexer *l, size_t from, size_t to)
+static RESULT key_check(struct lexer *l, size_t from, size_t to)
 {
     struct bytes word = bytes_head(bytes_after(l->text, from), to - from);
 
@@ -115,8 +114,23 @@ key_check(struct lexer *l, size_t from, size_t to)
     return OK;
 }
 
-static RESULT
-lexer_step(struct lexer *l, size_t *word_from, size_t *word_to)
+/* libConfuse takes the end of the text for the end of every open block. */
+static RESULT lexer_brace(struct lexer *l, uint8_t c)
+{
+    if (c == '{') {
+        if (l->opened_count == BRACES_OPEN_MAX)
+            return lexer_fail(l, l->at, 1, "no block within a block");
+        l->opened[l->opened_count] = l->at;
+        l->opened_line[l->opened_count++] = l->line;
+    } else if (c == '}') {
+        if (l->opened_count == 0)
+            return lexer_fail(l, l->at, 1, "a key or a block (no brace is open here)");
+        l->opened_count--;
+    }
+    return OK;
+}
+
+static RESULT lexer_step(struct lexer *l, size_t *word_from, size_t *word_to)
 {
     uint8_t c = l->text.data[l->at];
 
@@ -137,6 +151,7 @@ lexer_step(struct lexer *l, size_t *word_from, size_t *word_to)
         return buf_put_str(l->out, c == '=' ? "= " : "+= ");
     }
     if (c == '{' || c == '}' || c == ',') {
+        TRY(lexer_brace(l, c));
         l->at++;
         TRY(buf_put_octet(l->out, c));
         return buf_put_octet(l->out, ' ');
@@ -161,5 +176,9 @@ lexical_plain(struct bytes text, struct buf *out, struct lexical_error *error_ou
         l.at = 3; /* a byte order mark that some editors leave */
     while (l.at < text.size)
         TRY(lexer_step(&l, &word_from, &word_to));
+    if (l.opened_count > 0) {
+        l.line = l.opened_line[l.opened_count - 1];
+        return lexer_fail(&l, l.opened[l.opened_count - 1], 1, "a '}' that closes it");
+    }
     return buf_put_octet(out, '\n');
 }

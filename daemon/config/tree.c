@@ -132,8 +132,7 @@ static void options_fill(struct config_tree *tree)
     /* the arrays came zeroed, which is CFG_END */
 }
 
-static RESULT
-plain_parse(struct config_tree *tree, struct bytes text, struct config_error *error_out)
+static RESULT plain_parse(struct config_tree *tree, struct bytes text, struct config_error *error_out)
 {
     struct lexical_error error = {0};
     size_t room = lexical_room(text.size);
@@ -172,8 +171,10 @@ config_tree_parse(const char *name, struct bytes text, struct config_tree **tree
 
     error_out->text[0] = 0;
     *tree_out = NULL;
-    if (tree == NULL)
+    if (tree == NULL) {
+        config_error_set(error_out, name, 0, "out of memory");
         return FAIL(CODE_FULL, "out of memory");
+    }
     current.name = name;
     current.error = error_out;
     current.replaced_line = 0;
