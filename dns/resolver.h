@@ -3,7 +3,8 @@
  * For: outbound. It puts a cache in front, joins equal questions in flight, bounds how many are on the wire, goes to TCP
  * when an answer is cut short, and ends each within timeout x tries whatever the servers do. Not for: files or blocking:
  * /etc/resolv.conf is read at resolver_new (only when no server is configured) and nothing after it, so the process may
- * be sandboxed then. Each question travels from a socket, port and id of its own (RFC 5452).
+ * be sandboxed then. (c-ares likes to open /dev/urandom when a channel is made; it may be refused: our ids do not come
+ * from there.) Do not call the resolver from inside hooks.want. Each question travels from a socket, port and id of its own (RFC 5452).
  *
  * The edge polls descriptors for it and calls in; answers are pulled afterwards, never called back:
  *   TRY(resolver_new(&cfg, &hooks, &r));

@@ -7,7 +7,7 @@
  *   route_choose(&cfg->routes, domain, &lane_room, &choice);
  *   if (choice.kind == ROUTE_LANE) ... choice.lane is "mx:example.org"
  * Lane names are the contract between queued, scheduler and couriers:
- *   mx:DOMAIN            MX of DOMAIN (its port is in the route table: route_port)
+ *   mx:DOMAIN            MX of DOMAIN (its port is in the route table: route_mx_port); mx:[192.0.2.1] an address literal
  *   relay:[HOST]:PORT    that host; several, separated by commas, are tried in order
  *   lmtp:[HOST]:PORT, lmtp:unix:/PATH
  *   local                our own mailboxes, process `local`
@@ -58,12 +58,15 @@ struct route_choice {
 };
 
 /* Parses a target: "mx", "maildir", "relay:[h]:p", "lmtp:…", "hold", "discard", "error:5.1.1 text", "pipe:…".
- * Canonical pieces are copied into the arena. CODE_SYNTAX with `why` for anything else. */
+ * Canonical pieces are copied into the arena. CODE_SYNTAX with `why` for anything else, CODE_FULL from the arena.
+ * Hosts come out as [host]:port in lower case, the port filled in (relay 25, lmtp 24), lists joined by commas. A name means
+ * that host itself, in brackets or not: no MX look-up is made for it. An IPv6 address needs the brackets. */
 RESULT route_target_parse(struct arena *a, struct bytes text, struct route_target *target_out);
 /* Orders by specificity so that the first match wins; stable. */
 void route_table_sort(struct route *items, size_t count);
 /* `domain` in lower case (a name, or an address literal with brackets, which takes the "*" route by MX to itself).
- * Always finds: the table ends with "*". CODE_FULL when the lane's name would not fit. */
+ * Always finds: the table ends with "*". CODE_FULL when the lane's name would not fit, CODE_SYNTAX for an empty domain.
+ * The lane of a HOLD is the MX of the domain: where it goes when the postmaster releases it. DISCARD and ERROR have none. */
 RESULT route_choose(const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
 /* The port for an mx: lane of this domain. */
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain);

@@ -1,0 +1,850 @@
+/* The lanes live in four places at once:
+ *   - a hash table by name;
+ *   - `roll`, an array in order of making, for listings (a lane that goes leaves a hole, closed when holes abound);
+ *   - at most one of the places of enum place: the heap by wake-up time, the ring of ready lanes, the line of idle lanes;
+ *   - perhaps the line of lanes whose health waits to be saved.
+ *
+ * (S1) lane_settle is the one function that moves a lane between places; everything that changes what it looks at
+ *      (due, in_flight, slots, back-off, the operator's hand) ends by calling it.
+ * (S2) A lane stands in the ring if and only if it has due work and a free slot, the lane on offer excepted. It joins at
+ *      the tail and is taken from the head, so between two turns of one lane every other ready lane has had its turn.
+ * (S3) Room in heap and roll is taken when a lane is made, so moving a lane never fails.
+ * (S4) After a failure nothing new is started until a job that is under way succeeds. When none is left, the lane backs
+ *      off: one refused connection among twenty that work slows a lane down, and does not stop it.
+ * (S5) A healthy lane without work is dropped by tick once it has been idle for LANE_IDLE_MS. */
+#include "queue/scheduler.h"
+
+enum place { PLACE_NONE, PLACE_HEAP, PLACE_READY, PLACE_IDLE };
+
+enum {
+    LANE_IDLE_MS = 10000,      /* what a lane has learned outlives a pause of this length */
+    LANE_ASK_AGAIN_MS = 1000,  /* after "due, but nothing could be taken" */
+    LANE_DROP_MAX = 1024,      /* in one tick, so that the end of a large mailing makes no pause */
+    DNS_BACKOFF_STEPS_MAX = 3, /* a name server in trouble is often our own: do not let every lane climb to hours */
+    TABLE_SIZE_MIN = 64,
+    ROLL_SIZE_MIN = 64,
+};
+#define THRESHOLD_NONE UINT32_MAX
+#define HEAP_NONE SIZE_MAX
+
+struct link {
+    struct link *before, *after;
+};
+
+struct lane {
+    struct link line;   /* ring or idle line; must stand first (lane_of_line) */
+    struct link saving; /* linked while `save_waits` */
+    struct lane *chain;
+    uint64_t hash, serial;
+    size_t heap_at;
+    struct walltime wake, due, idle_since;
+    uint32_t in_flight;
+    uint32_t slots;     /* now allowed, before limits */
+    uint32_t threshold; /* slow start ends here */
+    uint32_t credit;    /* successes that still count since all slots were last in use */
+    uint32_t gained;    /* successes towards the next additive step */
+    uint32_t cohort;    /* jobs under way when slots were last cut: their failures are no news */
+    enum place place;
+    bool draining; /* (S4) */
+    bool save_waits;
+    struct lane_health health; /* `slots` in it is filled when it is handed out; last_error is ours */
+    size_t name_size;
+    uint8_t name[];
+};
+
+struct roll_entry {
+    uint64_t serial;
+    struct lane *lane; /* NULL: gone */
+};
+
+struct scheduler {
+    struct scheduler_config cfg;
+    struct rng rng;
+    uint64_t hash_seed;
+    struct walltime now;
+    bool ticked;
+    uint32_t in_flight;
+    struct lane *offered; /* by scheduler_next, until started or lane_empty */
+    struct lane *every;   /* the lane "*": the operator's word for all; made at birth so that saying it cannot fail */
+    struct lane **table;
+    size_t table_size; /* a power of two */
+    size_t lane_count;
+    struct lane **heap;
+    size_t heap_count;
+    struct roll_entry *roll;
+    size_t roll_count; /* holes included */
+    size_t room;       /* of heap and roll */
+    uint64_t serial_last;
+    struct link ready, idle, saves;
+};
+
+static const struct bytes every_name = BYTES_INIT("*");
+
+/* --- lines --- */
+
+static void link_init(struct link *l)
+{
+    l->before = l->after = l;
+}
+
+static bool link_is_empty(const struct link *head)
+{
+    return head->after == head;
+}
+
+static void link_remove(struct link *l)
+{
+    l->before->after = l->after;
+    l->after->before = l->before;
+    link_init(l);
+}
+
+static void link_append(struct link *head, struct link *l)
+{
+    l->before = head->before;
+    l->after = head;
+    head->before->after = l;
+    head->before = l;
+}
+
+static struct lane *lane_of_line(struct link *l)
+{
+    return (struct lane *)(void *)((uint8_t *)l - offsetof(struct lane, line));
+}
+
+static struct lane *lane_of_saving(struct link *l)
+{
+    return (struct lane *)(void *)((uint8_t *)l - offsetof(struct lane, saving));
+}
+
+/* --- the heap by wake-up time --- */
+
+static void heap_set(struct scheduler *s, size_t at, struct lane *lane)
+{
+    s->heap[at] = lane;
+    lane->heap_at = at;
+}
+
+static void heap_sift(struct scheduler *s, size_t at)
+{
+    struct lane *lane = s->heap[at];
+
+    while (at > 0 && lane->wake.ms < s->heap[(at - 1) / 2]->wake.ms) {
+        heap_set(s, at, s->heap[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= s->heap_count)
+            break;
+        if (child + 1 < s->heap_count && s->heap[child + 1]->wake.ms < s->heap[child]->wake.ms)
+            child++;
+        if (s->heap[child]->wake.ms >= lane->wake.ms)
+            break;
+        heap_set(s, at, s->heap[child]);
+        at = child;
+    }
+    heap_set(s, at, lane);
+}
+
+static void heap_add(struct scheduler *s, struct lane *lane)
+{
+    ASSERT(s->heap_count < s->room); /* (S3) */
+    heap_set(s, s->heap_count++, lane);
+    heap_sift(s, lane->heap_at);
+}
+
+static void heap_remove(struct scheduler *s, struct lane *lane)
+{
+    size_t at = lane->heap_at;
+    struct lane *last = s->heap[--s->heap_count];
+
+    lane->heap_at = HEAP_NONE;
+    if (last != lane) {
+        heap_set(s, at, last);
+        heap_sift(s, at);
+    }
+}
+
+/* --- table and roll --- */
+
+static struct lane **table_slot(const struct scheduler *s, uint64_t hash)
+{
+    return &s->table[hash & (s->table_size - 1)];
+}
+
+static void table_resize(struct scheduler *s, size_t size)
+{
+    struct lane **before = s->table;
+    size_t before_size = s->table_size;
+    struct lane **table = mem_take_zero(size * sizeof *table);
+
+    if (table == NULL)
+        return; /* longer chains, nothing worse */
+    s->table = table;
+    s->table_size = size;
+    for (size_t i = 0; i < before_size; i++)
+        for (struct lane *lane = before[i]; lane != NULL;) {
+            struct lane *next = lane->chain, **slot = table_slot(s, lane->hash);
+            lane->chain = *slot;
+            *slot = lane;
+            lane = next;
+        }
+    mem_free(before);
+}
+
+static bool room_resize(struct scheduler *s, size_t room)
+{
+    struct lane **heap;
+    struct roll_entry *roll;
+
+    /* Either may succeed alone; `room` is what both surely have. */
+    heap = mem_resize(s->heap, room * sizeof *heap);
+    if (heap != NULL)
+        s->heap = heap;
+    roll = mem_resize(s->roll, room * sizeof *roll);
+    if (roll != NULL)
+        s->roll = roll;
+    if (heap != NULL && roll != NULL)
+        s->room = room;
+    else if (room < s->room)
+        s->room = room; /* one was cut already */
+    return heap != NULL && roll != NULL;
+}
+
+static void roll_close_holes(struct scheduler *s)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->roll_count; i++)
+        if (s->roll[i].lane != NULL)
+            s->roll[kept++] = s->roll[i];
+    s->roll_count = kept;
+}
+
+/* Index of the first entry whose serial is above `serial`. */
+static size_t roll_find_after(const struct scheduler *s, uint64_t serial)
+{
+    size_t low = 0, high = s->roll_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (s->roll[middle].serial <= serial)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* --- lanes --- */
+
+struct bytes scheduler_lane_name(const struct lane *lane)
+{
+    return (struct bytes){lane->name, lane->name_size};
+}
+
+struct lane *scheduler_lane_find(struct scheduler *s, struct bytes name)
+{
+    struct lane *lane = *table_slot(s, bytes_hash(name, s->hash_seed));
+
+    while (lane != NULL && !bytes_equal(scheduler_lane_name(lane), name))
+        lane = lane->chain;
+    return lane;
+}
+
+static RESULT
+lane_make(struct scheduler *s, struct bytes name, struct lane **lane_out)
+{
+    struct lane *lane = scheduler_lane_find(s, name), **slot;
+
+    if (lane != NULL) {
+        *lane_out = lane;
+        return OK;
+    }
+    if (name.size == 0 || name.size > LANE_NAME_SIZE_MAX)
+        return FAIL(CODE_FULL, "a lane's name is empty or too long");
+    if (s->roll_count == s->room && (s->lane_count <= s->room / 2 || !room_resize(s, 2 * s->room)))
+        roll_close_holes(s);
+    if (s->roll_count == s->room)
+        return FAIL(CODE_FULL, "no memory for another lane");
+    lane = mem_take_zero(sizeof *lane + name.size);
+    if (lane == NULL)
+        return FAIL(CODE_FULL, "no memory for another lane");
+    memcpy(lane->name, name.data, name.size);
+    lane->name_size = name.size;
+    lane->hash = bytes_hash(name, s->hash_seed);
+    lane->serial = ++s->serial_last;
+    lane->due = WALLTIME_NEVER;
+    lane->heap_at = HEAP_NONE;
+    lane->slots = 1;
+    lane->threshold = THRESHOLD_NONE;
+    link_init(&lane->line);
+    link_init(&lane->saving);
+    if (s->lane_count >= s->table_size)
+        table_resize(s, 2 * s->table_size);
+    slot = table_slot(s, lane->hash);
+    lane->chain = *slot;
+    *slot = lane;
+    s->roll[s->roll_count++] = (struct roll_entry){lane->serial, lane};
+    s->lane_count++;
+    *lane_out = lane;
+    return OK;
+}
+
+static void error_forget(struct lane *lane)
+{
+    mem_free((void *)(uintptr_t)lane->health.last_error.data);
+    lane->health.last_error = BYTES_NONE;
+}
+
+static void error_keep(struct lane *lane, struct bytes error)
+{
+    struct bytes cut = bytes_head(error, LANE_ERROR_SIZE_MAX);
+    uint8_t *copy = cut.size == 0 ? NULL : mem_take(cut.size);
+
+    error_forget(lane);
+    if (copy == NULL)
+        return; /* for display only */
+    memcpy(copy, cut.data, cut.size);
+    lane->health.last_error = (struct bytes){copy, cut.size};
+}
+
+static void lane_drop(struct scheduler *s, struct lane *lane)
+{
+    struct lane **at = table_slot(s, lane->hash);
+
+    ASSERT(lane->in_flight == 0 && lane->place == PLACE_NONE && !lane->save_waits && lane != s->offered);
+    while (*at != lane)
+        at = &(*at)->chain;
+    *at = lane->chain;
+    s->roll[roll_find_after(s, lane->serial - 1)].lane = NULL;
+    s->lane_count--;
+    error_forget(lane);
+    mem_free(lane);
+}
+
+static void save_ask(struct scheduler *s, struct lane *lane)
+{
+    if (lane->save_waits)
+        return;
+    lane->save_waits = true;
+    link_append(&s->saves, &lane->saving);
+}
+
+static bool lane_is_suspended(const struct scheduler *s, const struct lane *lane)
+{
+    return lane->health.suspended || s->every->health.suspended;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Jobs the lane may have under way together, the operator's suspension and the back-off's end apart. */
+static uint32_t lane_capacity(const struct scheduler *s, const struct lane *lane)
+{
+    uint32_t capacity = least(lane->slots, s->cfg.lane_slots_max);
+
+    if (lane->draining)
+        return 0;
+    if (lane->health.failures > 0)
+        return 1; /* the probe */
+    if (lane->health.slots_limit > 0)
+        capacity = least(capacity, lane->health.slots_limit);
+    if (s->every->health.slots_limit > 0)
+        capacity = least(capacity, s->every->health.slots_limit);
+    return capacity;
+}
+
+static void place_set(struct scheduler *s, struct lane *lane, enum place place, struct walltime wake)
+{
+    if (lane->place == place && (place != PLACE_HEAP || lane->wake.ms == wake.ms))
+        return; /* keeps its turn in the ring (S2) and its age in the idle line */
+    if (lane->place == PLACE_HEAP && place == PLACE_HEAP) {
+        lane->wake = wake;
+        heap_sift(s, lane->heap_at);
+        return;
+    }
+    if (lane->place == PLACE_HEAP)
+        heap_remove(s, lane);
+    else if (lane->place != PLACE_NONE)
+        link_remove(&lane->line);
+    lane->place = place;
+    lane->wake = wake;
+    if (place == PLACE_HEAP) {
+        heap_add(s, lane);
+    } else if (place == PLACE_READY) {
+        link_append(&s->ready, &lane->line);
+    } else if (place == PLACE_IDLE) {
+        lane->idle_since = s->now;
+        link_append(&s->idle, &lane->line);
+    }
+}
+
+/* (S1) Looks at the lane and puts it where it belongs. */
+static void lane_settle(struct scheduler *s, struct lane *lane)
+{
+    struct walltime until = lane->health.suspended_until;
+    bool backs_off = lane->health.failures > 0 && !walltime_reached(until, s->now);
+
+    if (lane == s->offered || lane == s->every)
+        return;
+    if (lane->due.ms == INT64_MAX && lane->in_flight == 0) {
+        if (backs_off) {
+            place_set(s, lane, PLACE_HEAP, until);
+            return;
+        }
+        if (lane->health.failures > 0) {
+            /* The back-off is over and nothing is left to probe with: the lane's ill health would be kept for ever. */
+            lane->health.failures = 0;
+            lane->health.suspended_until = (struct walltime){0};
+            save_ask(s, lane);
+        }
+        place_set(s, lane, lane_health_is_clean(&lane->health) ? PLACE_IDLE : PLACE_NONE, WALLTIME_NEVER);
+        return;
+    }
+    if (lane->due.ms == INT64_MAX || lane_is_suspended(s, lane)) {
+        place_set(s, lane, PLACE_NONE, WALLTIME_NEVER);
+    } else if (backs_off) {
+        place_set(s, lane, PLACE_HEAP, lane->due.ms > until.ms ? lane->due : until);
+    } else if (lane->in_flight >= lane_capacity(s, lane)) {
+        place_set(s, lane, PLACE_NONE, WALLTIME_NEVER); /* the end of a job calls us again */
+    } else if (walltime_reached(lane->due, s->now)) {
+        place_set(s, lane, PLACE_READY, WALLTIME_NEVER);
+    } else {
+        place_set(s, lane, PLACE_HEAP, lane->due);
+    }
+}
+
+static void settle_all(struct scheduler *s)
+{
+    for (size_t i = 0; i < s->roll_count; i++)
+        if (s->roll[i].lane != NULL)
+            lane_settle(s, s->roll[i].lane);
+}
+
+/* --- making --- */
+
+static void config_set(struct scheduler *s, const struct scheduler_config *cfg)
+{
+    ASSERT(cfg->backoff.step_count >= 1);
+    s->cfg = *cfg;
+    if (s->cfg.lane_slots_max == 0)
+        s->cfg.lane_slots_max = 1;
+    if (s->cfg.slots_max == 0)
+        s->cfg.slots_max = 1;
+}
+
+struct scheduler *scheduler_new(const struct scheduler_config *cfg, uint64_t seed)
+{
+    struct scheduler *s = mem_take_zero(sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    link_init(&s->ready);
+    link_init(&s->idle);
+    link_init(&s->saves);
+    s->rng.state = seed;
+    s->hash_seed = rng_next(&s->rng);
+    config_set(s, cfg);
+    s->table_size = TABLE_SIZE_MIN;
+    s->room = ROLL_SIZE_MIN;
+    s->table = mem_take_zero(s->table_size * sizeof *s->table);
+    s->heap = mem_take(s->room * sizeof *s->heap);
+    s->roll = mem_take(s->room * sizeof *s->roll);
+    if (s->table == NULL || s->heap == NULL || s->roll == NULL || !is_ok(lane_make(s, every_name, &s->every)))
+        scheduler_free(&s);
+    return s;
+}
+
+void scheduler_free(struct scheduler **s)
+{
+    struct scheduler *gone = *s;
+
+    *s = NULL;
+    if (gone == NULL)
+        return;
+    for (size_t i = 0; i < gone->roll_count; i++)
+        if (gone->roll[i].lane != NULL) {
+            error_forget(gone->roll[i].lane);
+            mem_free(gone->roll[i].lane);
+        }
+    mem_free(gone->table);
+    mem_free(gone->heap);
+    mem_free(gone->roll);
+    mem_free(gone);
+}
+
+void scheduler_configure(struct scheduler *s, const struct scheduler_config *cfg)
+{
+    config_set(s, cfg);
+    settle_all(s);
+}
+
+RESULT
+scheduler_lane_due(struct scheduler *s, struct bytes name, struct walltime due)
+{
+    struct lane *lane;
+
+    TRY(lane_make(s, name, &lane));
+    lane->due = walltime_min(lane->due, due);
+    lane_settle(s, lane);
+    return OK;
+}
+
+RESULT
+scheduler_lane_restore(struct scheduler *s, struct bytes name, const struct lane_health *health)
+{
+    struct lane *lane;
+
+    TRY(lane_make(s, name, &lane));
+    error_forget(lane);
+    lane->health = *health;
+    lane->health.last_error = BYTES_NONE;
+    error_keep(lane, health->last_error);
+    /* Connections do not outlive a restart: start slowly again, up to what was learned. */
+    lane->threshold = health->slots > 0 ? health->slots : THRESHOLD_NONE;
+    if (lane == s->every)
+        settle_all(s);
+    else
+        lane_settle(s, lane);
+    return OK;
+}
+
+/* --- running --- */
+
+/* The clock was set back (or a stored back-off comes from a clock that was ahead): no back-off may outlast the plan. */
+static void backoffs_clamp(struct scheduler *s)
+{
+    int64_t step = retry_step_ms(&s->cfg.backoff, RETRY_STEP_COUNT_MAX);
+    struct walltime latest = walltime_after(s->now, step > INT64_MAX / 2 ? step : 2 * step); /* twice: jitter */
+
+    for (size_t i = 0; i < s->roll_count; i++) {
+        struct lane *lane = s->roll[i].lane;
+        if (lane == NULL)
+            continue;
+        lane->health.suspended_until = walltime_min(lane->health.suspended_until, latest);
+        lane_settle(s, lane);
+    }
+}
+
+/* (S5) */
+static void idle_drop(struct scheduler *s)
+{
+    for (unsigned count = 0; count < LANE_DROP_MAX && !link_is_empty(&s->idle); count++) {
+        struct lane *lane = lane_of_line(s->idle.after);
+        if (s->now.ms >= lane->idle_since.ms && s->now.ms - lane->idle_since.ms < LANE_IDLE_MS)
+            break;
+        place_set(s, lane, PLACE_NONE, WALLTIME_NEVER);
+        if (lane->save_waits)
+            lane_settle(s, lane); /* the action would name a lane that is gone: wait another turn */
+        else
+            lane_drop(s, lane);
+    }
+}
+
+static void memory_return(struct scheduler *s)
+{
+    if (s->room > ROLL_SIZE_MIN && s->lane_count < s->room / 4) {
+        roll_close_holes(s);
+        (void)room_resize(s, s->room / 2);
+    }
+    if (s->table_size > TABLE_SIZE_MIN && s->lane_count < s->table_size / 4)
+        table_resize(s, s->table_size / 2);
+}
+
+void scheduler_tick(struct scheduler *s, struct walltime now)
+{
+    bool stepped_back = now.ms < s->now.ms;
+
+    s->now = now;
+    if (stepped_back || !s->ticked)
+        backoffs_clamp(s);
+    s->ticked = true;
+    while (s->heap_count > 0 && walltime_reached(s->heap[0]->wake, now)) {
+        struct lane *lane = s->heap[0];
+        lane_settle(s, lane);
+        ASSERT(s->heap_count == 0 || s->heap[0] != lane || !walltime_reached(lane->wake, now));
+    }
+    idle_drop(s);
+    memory_return(s);
+}
+
+static struct lane_health lane_health_now(const struct lane *lane)
+{
+    struct lane_health health = lane->health;
+
+    health.slots = lane->threshold == THRESHOLD_NONE || lane->slots > lane->threshold ? lane->slots : lane->threshold;
+    return health;
+}
+
+bool scheduler_next(struct scheduler *s, struct scheduler_action *action_out)
+{
+    struct lane *lane;
+
+    ASSERT(s->offered == NULL);
+    if (!link_is_empty(&s->saves)) {
+        lane = lane_of_saving(s->saves.after);
+        link_remove(&lane->saving);
+        lane->save_waits = false;
+        *action_out = (struct scheduler_action){SCHEDULER_SAVE, lane, scheduler_lane_name(lane), lane_health_now(lane)};
+        return true;
+    }
+    if (s->in_flight >= s->cfg.slots_max || link_is_empty(&s->ready))
+        return false;
+    lane = lane_of_line(s->ready.after);
+    place_set(s, lane, PLACE_NONE, WALLTIME_NEVER);
+    s->offered = lane;
+    *action_out = (struct scheduler_action){.kind = SCHEDULER_RUN, .lane = lane, .name = scheduler_lane_name(lane)};
+    return true;
+}
+
+void scheduler_started(struct scheduler *s, struct lane *lane, struct walltime more_due)
+{
+    ASSERT(lane == s->offered);
+    s->offered = NULL;
+    s->in_flight++;
+    lane->in_flight++;
+    lane->due = more_due;
+    if (lane->in_flight >= lane->slots)
+        lane->credit = lane->slots;
+    lane_settle(s, lane);
+}
+
+void scheduler_lane_empty(struct scheduler *s, struct lane *lane, struct walltime next_due)
+{
+    ASSERT(lane == s->offered);
+    s->offered = NULL;
+    lane->due = walltime_reached(next_due, s->now) ? walltime_after(s->now, LANE_ASK_AGAIN_MS) : next_due;
+    lane_settle(s, lane);
+}
+
+/* Slow start: one slot more for each success doubles the slots in a round. Above the threshold one more for a whole round.
+ * Only successes with all slots in use count: a lane that never filled its slots has proved nothing about more of them. */
+static void lane_grow(struct scheduler *s, struct lane *lane)
+{
+    if (lane->credit == 0)
+        return;
+    lane->credit--;
+    if (lane->slots >= s->cfg.lane_slots_max)
+        return;
+    if (lane->slots < lane->threshold) {
+        lane->slots++;
+    } else if (++lane->gained >= lane->slots) {
+        lane->gained = 0;
+        lane->slots++;
+        lane->threshold = lane->slots;
+    }
+}
+
+/* Halves once for all failures among the jobs that are under way together: they tell the same news. */
+static void lane_shrink(struct lane *lane)
+{
+    if (lane->cohort > 0 || lane->slots == 1)
+        return;
+    lane->slots /= 2;
+    lane->threshold = lane->slots;
+    lane->credit = 0;
+    lane->gained = 0;
+    lane->cohort = lane->in_flight;
+}
+
+static void lane_back_off(
+    struct scheduler *s, struct lane *lane, struct walltime now, enum lane_verdict verdict, struct bytes error)
+{
+    uint32_t step;
+
+    if (lane->health.failures < UINT32_MAX)
+        lane->health.failures++;
+    step = lane->health.failures;
+    if (verdict == LANE_DNS_FAILED)
+        step = least(step, DNS_BACKOFF_STEPS_MAX);
+    lane->health.suspended_until = retry_next_try(&s->cfg.backoff, step, now, &s->rng);
+    lane->draining = false;
+    lane->slots = 1;
+    lane->credit = 0;
+    lane->gained = 0;
+    error_keep(lane, error);
+    save_ask(s, lane);
+}
+
+void scheduler_finished(
+    struct scheduler *s, struct lane *lane, struct walltime now, enum lane_verdict verdict, struct bytes error)
+{
+    ASSERT(lane->in_flight > 0 && s->in_flight > 0);
+    lane->in_flight--;
+    s->in_flight--;
+    if (lane->cohort > 0)
+        lane->cohort--;
+    switch (verdict) {
+    case LANE_OK:
+        lane->draining = false;
+        if (lane->health.failures > 0) {
+            lane->health.failures = 0;
+            lane->health.suspended_until = (struct walltime){0};
+            error_forget(lane);
+            save_ask(s, lane);
+        }
+        lane_grow(s, lane);
+        break;
+    case LANE_CONNECT_FAILED:
+    case LANE_GREETING_4XX:
+        lane_shrink(lane);
+        lane->draining = true;
+        break;
+    case LANE_DNS_FAILED: /* says nothing about how many connections a host bears */
+        lane->draining = true;
+        break;
+    case LANE_WORKER_LOST:
+    case LANE_VERDICT_COUNT:
+        ASSERT(verdict != LANE_VERDICT_COUNT);
+        lane->due = walltime_min(lane->due, s->now);
+        break;
+    }
+    if (lane->draining && lane->in_flight == 0) {
+        if (verdict == LANE_WORKER_LOST)
+            lane->draining = false; /* those that could have succeeded were lost by us: ask again */
+        else
+            lane_back_off(s, lane, now, verdict, error);
+    }
+    lane_settle(s, lane);
+}
+
+struct walltime scheduler_lane_backoff_until(const struct lane *lane)
+{
+    return lane->health.failures > 0 ? lane->health.suspended_until : (struct walltime){0};
+}
+
+/* --- the operator's hand --- */
+
+static void lane_retry_now(struct scheduler *s, struct lane *lane, struct walltime now)
+{
+    if (lane->health.failures > 0) {
+        lane->health.failures = 0;
+        lane->health.suspended_until = (struct walltime){0};
+        save_ask(s, lane);
+    }
+    lane->draining = false;
+    if (lane->due.ms != INT64_MAX)
+        lane->due = walltime_min(lane->due, walltime_min(now, s->now));
+    lane_settle(s, lane);
+}
+
+void scheduler_retry_now(struct scheduler *s, struct lane *lane, struct walltime now)
+{
+    if (lane != NULL) {
+        lane_retry_now(s, lane, now);
+        return;
+    }
+    for (size_t i = 0; i < s->roll_count; i++)
+        if (s->roll[i].lane != NULL)
+            lane_retry_now(s, s->roll[i].lane, now);
+}
+
+static void lane_suspend(struct scheduler *s, struct lane *lane, bool suspended)
+{
+    if (lane->health.suspended != suspended) {
+        lane->health.suspended = suspended;
+        save_ask(s, lane);
+    }
+    lane_settle(s, lane);
+}
+
+static void lane_limit(struct scheduler *s, struct lane *lane, uint32_t slots_limit)
+{
+    if (lane->health.slots_limit != slots_limit) {
+        lane->health.slots_limit = slots_limit;
+        save_ask(s, lane);
+    }
+    lane_settle(s, lane);
+}
+
+void scheduler_suspend(struct scheduler *s, struct lane *lane, bool suspended)
+{
+    lane_suspend(s, lane != NULL ? lane : s->every, suspended);
+    if (lane != NULL)
+        return;
+    for (size_t i = 0; i < s->roll_count && !suspended; i++)
+        if (s->roll[i].lane != NULL)
+            lane_suspend(s, s->roll[i].lane, false);
+    settle_all(s);
+}
+
+void scheduler_limit(struct scheduler *s, struct lane *lane, uint32_t slots_limit)
+{
+    lane_limit(s, lane != NULL ? lane : s->every, slots_limit);
+    if (lane != NULL)
+        return;
+    for (size_t i = 0; i < s->roll_count && slots_limit == 0; i++)
+        if (s->roll[i].lane != NULL)
+            lane_limit(s, s->roll[i].lane, 0);
+    settle_all(s);
+}
+
+/* --- looking --- */
+
+struct walltime scheduler_deadline(const struct scheduler *s)
+{
+    struct walltime deadline = s->heap_count > 0 ? s->heap[0]->wake : WALLTIME_NEVER;
+
+    if (!link_is_empty(&s->saves) || (!link_is_empty(&s->ready) && s->in_flight < s->cfg.slots_max))
+        return s->now;
+    if (!link_is_empty(&s->idle))
+        deadline = walltime_min(deadline, walltime_after(lane_of_line(s->idle.after)->idle_since, LANE_IDLE_MS));
+    return deadline;
+}
+
+bool scheduler_lane_view(const struct scheduler *s, size_t *cursor, struct lane_view *view_out)
+{
+    size_t at = roll_find_after(s, *cursor);
+
+    while (at < s->roll_count &&
+           (s->roll[at].lane == NULL || (s->roll[at].lane == s->every && lane_health_is_clean(&s->every->health))))
+        at++;
+    if (at == s->roll_count)
+        return false;
+    const struct lane *lane = s->roll[at].lane;
+    *cursor = (size_t)s->roll[at].serial;
+    *view_out = (struct lane_view){
+        .name = scheduler_lane_name(lane),
+        .in_flight = lane->in_flight,
+        .slots = lane_capacity(s, lane),
+        .first_due = lane->due,
+        .health = lane_health_now(lane),
+    };
+    return true;
+}
+
+uint32_t scheduler_in_flight(const struct scheduler *s)
+{
+    return s->in_flight;
+}
+
+RESULT
+lane_health_put(struct buf *out, const struct lane_health *health)
+{
+    ASSERT(health->last_error.size <= LANE_ERROR_SIZE_MAX);
+    TRY(wire_put_u32(out, health->failures));
+    TRY(wire_put_u32(out, health->slots));
+    TRY(wire_put_u32(out, health->slots_limit));
+    TRY(wire_put_u64(out, (uint64_t)health->suspended_until.ms));
+    TRY(wire_put_u8(out, health->suspended));
+    return wire_put_bytes(out, health->last_error);
+}
+
+RESULT
+lane_health_get(struct wire_reader *in, struct lane_health *health_out)
+{
+    struct lane_health h = {.failures = wire_get_u32(in)};
+
+    h.slots = wire_get_u32(in);
+    h.slots_limit = wire_get_u32(in);
+    h.suspended_until.ms = (int64_t)wire_get_u64(in);
+    h.suspended = wire_get_bool(in);
+    h.last_error = wire_get_bytes(in, LANE_ERROR_SIZE_MAX);
+    TRY(wire_check(in));
+    *health_out = h;
+    return OK;
+}
