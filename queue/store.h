@@ -27,9 +27,9 @@ struct store;
 enum { STORE_SCHEMA = 1 };
 
 struct store_config {
-    const char *path;     /* folder, made if missing (mode 0700) */
-    uint64_t size_max;    /* the map never grows past it */
-    bool read_only;       /* for tools beside a stopped or running daemon */
+    const char *path;  /* folder, made if missing (mode 0700) */
+    uint64_t size_max; /* the map never grows past it */
+    bool read_only;    /* for tools beside a stopped or running daemon */
 };
 
 struct store_stats {
@@ -64,7 +64,8 @@ RESULT store_message_put(struct store *s, const struct envelope_head *head);
 /* A new recipient: its row and, when WAITING, its lane_due row. */
 RESULT store_recipient_put(struct store *s, struct message_id id, const struct recipient *rcpt);
 /* Replaces the row and moves its place in the schedule. `before` names the old lane, state and next_try. */
-RESULT store_recipient_update(struct store *s, struct message_id id, const struct recipient *before, const struct recipient *after);
+RESULT store_recipient_update(
+    struct store *s, struct message_id id, const struct recipient *before, const struct recipient *after);
 RESULT store_recipient_delete(struct store *s, struct message_id id, const struct recipient *rcpt);
 /* Deletes head and body when no recipient is left; done_out tells. */
 RESULT store_message_finish(struct store *s, struct message_id id, bool *done_out);
@@ -103,7 +104,8 @@ struct store_due store_due_after(const struct store_due *row);
 RESULT store_due_lane_next(struct store *s, struct bytes after, struct bytes *lane_out, struct store_due *first_out);
 RESULT store_lane_next(struct store *s, struct bytes after, struct bytes *lane_out, struct lane_health *health_out);
 /* History of one message: *cursor starts at 0; CODE_GONE at the end. */
-RESULT store_history_next(struct store *s, struct message_id id, uint64_t *cursor, struct walltime *at_out, struct bytes *row_out);
+RESULT store_history_next(
+    struct store *s, struct message_id id, uint64_t *cursor, struct walltime *at_out, struct bytes *row_out);
 
 void store_stats_get(struct store *s, struct store_stats *stats_out);
 /* Octets that a new message may still take before the map's bound, the tail kept for finishing old mail not counted. */
@@ -113,12 +115,16 @@ uint64_t store_room(struct store *s);
 struct store_fsck {
     uint64_t messages, recipients, due_rows, body_rows, history_rows, lanes;
     uint64_t damaged, orphan_due, missing_due, orphan_recipients, orphan_bodies, missing_bodies, unpublished;
+    uint64_t empty_messages; /* heads without any recipient: store_message_finish was forgotten */
 };
 /* Walks everything, read-only. Each finding goes to `say` (may be NULL) as one line of text without LF. */
-RESULT store_fsck(struct store *s, struct store_fsck *found_out, void (*say)(void *context, struct bytes line), void *context);
+RESULT store_fsck(
+    struct store *s, struct store_fsck *found_out, void (*say)(void *context, struct bytes line), void *context);
 static inline bool store_fsck_clean(const struct store_fsck *f)
 {
-    return f->damaged + f->orphan_due + f->missing_due + f->orphan_recipients + f->orphan_bodies + f->missing_bodies == 0;
+    return f->damaged + f->orphan_due + f->missing_due + f->orphan_recipients + f->orphan_bodies + f->missing_bodies +
+               f->empty_messages ==
+           0;
 }
 
 #endif

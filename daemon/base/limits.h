@@ -30,7 +30,7 @@ enum {
     DISPLAY_FIELD_SIZE_MAX = 255, /* Message-ID and Subject kept for display */
 
     /* --- queue --- */
-    BODY_CHUNK_SIZE_MAX = 262128, /* 64 pages less the page header; why: FACTS, docs/decisions */
+    BODY_CHUNK_SIZE_MAX = 262123, /* 64 pages less page header (16) and row header (5); why: FACTS, docs/decisions */
     LANE_NAME_SIZE_MAX = 400,     /* must leave room for (time, id, n) in LMDB's 511-octet key */
     JOB_RCPT_COUNT_MAX = 100,     /* recipients of one message and one lane in one job */
     ATTEMPT_TRANSCRIPT_SIZE_MAX = 4096,
