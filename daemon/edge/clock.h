@@ -1,0 +1,15 @@
+/* clock: the one place where Mansio reads the time; everything else is told it.
+ *
+ *   struct instant now = clock_instant();      monotonic: deadlines of sessions
+ *   struct walltime date = clock_walltime();   UTC: what is stored and shown */
+#ifndef MANSIO_EDGE_CLOCK_H
+#define MANSIO_EDGE_CLOCK_H
+
+#include "daemon/base/base.h"
+
+struct instant clock_instant(void);
+struct walltime clock_walltime(void);
+/* A seed for struct rng (getrandom(2)). */
+uint64_t clock_seed(void);
+
+#endif
