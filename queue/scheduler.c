@@ -69,6 +69,7 @@ struct scheduler {
     struct lane **table;
     size_t table_size; /* a power of two */
     size_t lane_count;
+    size_t lane_octets; /* of all lanes together */
     struct lane **heap;
     size_t heap_count;
     struct roll_entry *roll;
@@ -288,6 +289,7 @@ lane_make(struct scheduler *s, struct bytes name, struct lane **lane_out)
     *slot = lane;
     s->roll[s->roll_count++] = (struct roll_entry){lane->serial, lane};
     s->lane_count++;
+    s->lane_octets += sizeof *lane + lane->name_size;
     *lane_out = lane;
     return OK;
 }
@@ -320,6 +322,7 @@ static void lane_drop(struct scheduler *s, struct lane *lane)
     *at = lane->chain;
     s->roll[roll_find_after(s, lane->serial - 1)].lane = NULL;
     s->lane_count--;
+    s->lane_octets -= sizeof *lane + lane->name_size;
     error_forget(lane);
     mem_free(lane);
 }
@@ -547,12 +550,18 @@ static void idle_drop(struct scheduler *s)
 
 static void memory_return(struct scheduler *s)
 {
-    if (s->room > ROLL_SIZE_MIN && s->lane_count < s->room / 4) {
+    size_t room = s->room, size = s->table_size;
+
+    while (room > ROLL_SIZE_MIN && s->lane_count < room / 4)
+        room /= 2;
+    if (room < s->room) {
         roll_close_holes(s);
-        (void)room_resize(s, s->room / 2);
+        (void)room_resize(s, room);
     }
-    if (s->table_size > TABLE_SIZE_MIN && s->lane_count < s->table_size / 4)
-        table_resize(s, s->table_size / 2);
+    while (size > TABLE_SIZE_MIN && s->lane_count < size / 4)
+        size /= 2;
+    if (size < s->table_size)
+        table_resize(s, size);
 }
 
 void scheduler_tick(struct scheduler *s, struct walltime now)
@@ -639,10 +648,10 @@ static void lane_grow(struct scheduler *s, struct lane *lane)
     }
 }
 
-/* Halves once for all failures among the jobs that are under way together: they tell the same news. */
+/* Called once for all failures among the jobs that are under way together (`cohort`): they tell the same news. */
 static void lane_shrink(struct lane *lane)
 {
-    if (lane->cohort > 0 || lane->slots == 1)
+    if (lane->slots == 1)
         return;
     lane->slots /= 2;
     lane->threshold = lane->slots;
@@ -673,11 +682,15 @@ static void lane_back_off(
 void scheduler_finished(
     struct scheduler *s, struct lane *lane, struct walltime now, enum lane_verdict verdict, struct bytes error)
 {
+    bool stale = false;
+
     ASSERT(lane->in_flight > 0 && s->in_flight > 0);
     lane->in_flight--;
     s->in_flight--;
-    if (lane->cohort > 0)
+    if (lane->cohort > 0) {
         lane->cohort--;
+        stale = true;
+    }
     switch (verdict) {
     case LANE_OK:
         lane->draining = false;
@@ -691,7 +704,8 @@ void scheduler_finished(
         break;
     case LANE_CONNECT_FAILED:
     case LANE_GREETING_4XX:
-        lane_shrink(lane);
+        if (!stale)
+            lane_shrink(lane);
         lane->draining = true;
         break;
     case LANE_DNS_FAILED: /* says nothing about how many connections a host bears */
@@ -822,29 +836,8 @@ uint32_t scheduler_in_flight(const struct scheduler *s)
     return s->in_flight;
 }
 
-RESULT
-lane_health_put(struct buf *out, const struct lane_health *health)
+size_t scheduler_memory_size(const struct scheduler *s)
 {
-    ASSERT(health->last_error.size <= LANE_ERROR_SIZE_MAX);
-    TRY(wire_put_u32(out, health->failures));
-    TRY(wire_put_u32(out, health->slots));
-    TRY(wire_put_u32(out, health->slots_limit));
-    TRY(wire_put_u64(out, (uint64_t)health->suspended_until.ms));
-    TRY(wire_put_u8(out, health->suspended));
-    return wire_put_bytes(out, health->last_error);
-}
-
-RESULT
-lane_health_get(struct wire_reader *in, struct lane_health *health_out)
-{
-    struct lane_health h = {.failures = wire_get_u32(in)};
-
-    h.slots = wire_get_u32(in);
-    h.slots_limit = wire_get_u32(in);
-    h.suspended_until.ms = (int64_t)wire_get_u64(in);
-    h.suspended = wire_get_bool(in);
-    h.last_error = wire_get_bytes(in, LANE_ERROR_SIZE_MAX);
-    TRY(wire_check(in));
-    *health_out = h;
-    return OK;
+    return sizeof *s + s->lane_octets + s->table_size * sizeof *s->table +
+           s->room * (sizeof *s->heap + sizeof *s->roll);
 }

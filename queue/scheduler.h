@@ -107,5 +107,7 @@ struct walltime scheduler_deadline(const struct scheduler *s);
  * went meanwhile are shown or not, all others exactly once. */
 bool scheduler_lane_view(const struct scheduler *s, size_t *cursor, struct lane_view *view_out);
 uint32_t scheduler_in_flight(const struct scheduler *s);
+/* Octets of heap in use, kept error texts apart; for metrics. */
+size_t scheduler_memory_size(const struct scheduler *s);
 
 #endif
