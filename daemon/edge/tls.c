@@ -1,0 +1,442 @@
+/* Design: OpenSSL sees a BIO of our own kind. Its read side takes octets from the view that the caller feeds (no copy
+ * unless a paused reader makes us keep the rest), its write side appends to one growing block that is given back to the
+ * heap as soon as it is sent, so an idle session holds no buffers.
+ * (T1) in.data is either the caller's buffer (in_kept NULL) or in_kept; never both. */
+#include "daemon/edge/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
+struct tls_context {
+    SSL_CTX *ssl;
+    tls_name_chooser *choose;
+    void *choose_owner;
+    tls_verifier *verify;
+    void *verify_owner;
+};
+
+struct tls {
+    SSL *ssl;
+    struct bytes in;
+    uint8_t *in_kept;
+    uint8_t *out;
+    size_t out_size, out_sent, out_room;
+    tls_verifier *verify;
+    void *verify_owner;
+    bool broken;
+};
+
+enum { OUT_ROOM_MIN = 4096, OUT_SIZE_MAX = 4 * 1024 * 1024 };
+
+/* RFC 7525 4.2, RFC 8997: forward secrecy and AEAD first, CBC kept last for old TLS 1.2 peers. */
+static const char CIPHERS_TLS12[] =
+    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP";
+
+/* --- the BIO --- */
+
+static int tls_bio_read(BIO *bio, char *room, size_t room_size, size_t *size_out)
+{
+    struct tls *tls = BIO_get_data(bio);
+    size_t take = tls->in.size < room_size ? tls->in.size : room_size;
+
+    BIO_clear_retry_flags(bio);
+    if (take == 0) {
+        BIO_set_retry_read(bio);
+        *size_out = 0;
+        return 0;
+    }
+    memcpy(room, tls->in.data, take);
+    tls->in = bytes_after(tls->in, take);
+    *size_out = take;
+    return 1;
+}
+
+static bool out_reserve(struct tls *tls, size_t size)
+{
+    size_t room = tls->out_room == 0 ? OUT_ROOM_MIN : tls->out_room;
+    uint8_t *grown;
+
+    if (tls->out_size + size <= tls->out_room)
+        return true;
+    if (tls->out_size + size > OUT_SIZE_MAX)
+        return false;
+    while (room < tls->out_size + size)
+        room *= 2;
+    grown = mem_resize(tls->out, room);
+    if (grown == NULL)
+        return false;
+    tls->out = grown;
+    tls->out_room = room;
+    return true;
+}
+
+static int tls_bio_write(BIO *bio, const char *data, size_t size, size_t *size_out)
+{
+    struct tls *tls = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    *size_out = 0;
+    if (!out_reserve(tls, size))
+        return 0;
+    memcpy(tls->out + tls->out_size, data, size);
+    tls->out_size += size;
+    *size_out = size;
+    return 1;
+}
+
+static long tls_bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static BIO_METHOD *bio_method(void)
+{
+    static BIO_METHOD *method; /* one per process, for ever */
+
+    if (method != NULL)
+        return method;
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "mansio");
+    if (method == NULL)
+        return NULL;
+    BIO_meth_set_read_ex(method, tls_bio_read);
+    BIO_meth_set_write_ex(method, tls_bio_write);
+    BIO_meth_set_ctrl(method, tls_bio_ctrl);
+    return method;
+}
+
+/* --- contexts --- */
+
+static int on_server_name(SSL *ssl, int *alert, void *argument)
+{
+    struct tls_context *ctx = argument, *chosen;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+    (void)alert;
+    if (name == NULL || ctx->choose == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    chosen = ctx->choose(ctx->choose_owner, bytes_of(name));
+    if (chosen != NULL && chosen != ctx)
+        (void)SSL_set_SSL_CTX(ssl, chosen->ssl);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int on_verify(X509_STORE_CTX *store, void *argument)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls *tls = SSL_get_app_data(ssl);
+
+    (void)argument;
+    if (tls->verify == NULL)
+        return 1; /* nobody asked: an unverified channel beats plain text (RFC 7435) */
+    (void)X509_verify_cert(store);
+    return tls->verify(tls->verify_owner, tls, X509_STORE_CTX_get_error(store)) ? 1 : 0;
+}
+
+static RESULT
+context_new(const SSL_METHOD *method, struct tls_context **ctx_out)
+{
+    struct tls_context *ctx = mem_take_zero(sizeof *ctx);
+
+    if (ctx == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    ctx->ssl = SSL_CTX_new(method);
+    if (ctx->ssl == NULL || bio_method() == NULL) {
+        tls_context_free(&ctx);
+        return FAIL(CODE_FULL, "no TLS context");
+    }
+    SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION);
+    SSL_CTX_set_cipher_list(ctx->ssl, CIPHERS_TLS12);
+    /* RELEASE_BUFFERS: an idle session gives its 34 KiB of record buffers back. Renegotiation has no use in SMTP. A peer
+     * that closes without close_notify is ordinary in mail; the SMTP dialogue itself says what is complete. */
+    SSL_CTX_set_mode(ctx->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
+    SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
+                                      SSL_OP_CIPHER_SERVER_PREFERENCE);
+    *ctx_out = ctx;
+    return OK;
+}
+
+static RESULT
+chain_load(SSL_CTX *ssl, struct bytes pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
+    X509 *certificate = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    bool good = certificate != NULL && SSL_CTX_use_certificate(ssl, certificate) == 1;
+
+    X509_free(certificate);
+    while (good && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        if (SSL_CTX_add0_chain_cert(ssl, certificate) != 1) { /* takes it on success */
+            X509_free(certificate);
+            good = false;
+        }
+    }
+    BIO_free(bio);
+    ERR_clear_error(); /* the end of a PEM file leaves "no start line" */
+    return good ? OK : FAIL(CODE_SYNTAX, "the certificate cannot be read");
+}
+
+static RESULT
+key_load(SSL_CTX *ssl, struct bytes pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
+    /* an empty password: an encrypted key must fail, not ask at the terminal */
+    EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"");
+    bool good = key != NULL;
+    bool fits = good && SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1;
+
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (!good)
+        return FAIL(CODE_SYNTAX, "the private key cannot be read");
+    return fits ? OK : FAIL(CODE_SYNTAX, "the private key does not belong to the certificate");
+}
+
+RESULT
+tls_context_server(struct bytes certificate, struct bytes key, struct tls_context **ctx_out)
+{
+    static const unsigned char SESSION_CONTEXT[] = "mansio-smtp";
+    struct tls_context *ctx;
+    struct result r;
+
+    if (certificate.size > INT_MAX || key.size > INT_MAX)
+        return FAIL(CODE_FULL, "the certificate or key is too large");
+    TRY(context_new(TLS_server_method(), &ctx));
+    r = chain_load(ctx->ssl, certificate);
+    if (is_ok(r))
+        r = key_load(ctx->ssl, key);
+    if (!is_ok(r)) {
+        tls_context_free(&ctx);
+        return r;
+    }
+    SSL_CTX_set_dh_auto(ctx->ssl, 1);
+    SSL_CTX_set_session_id_context(ctx->ssl, SESSION_CONTEXT, sizeof SESSION_CONTEXT - 1);
+    SSL_CTX_set_session_cache_mode(ctx->ssl, SSL_SESS_CACHE_OFF); /* tickets resume; no table per process */
+    SSL_CTX_set_num_tickets(ctx->ssl, 1);
+    SSL_CTX_set_tlsext_servername_callback(ctx->ssl, on_server_name);
+    SSL_CTX_set_tlsext_servername_arg(ctx->ssl, ctx);
+    *ctx_out = ctx;
+    return OK;
+}
+
+RESULT
+tls_context_client(struct tls_context **ctx_out)
+{
+    struct tls_context *ctx;
+
+    TRY(context_new(TLS_client_method(), &ctx));
+    SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(ctx->ssl, on_verify, NULL);
+    *ctx_out = ctx;
+    return OK;
+}
+
+void tls_context_free(struct tls_context **ctx)
+{
+    if (*ctx == NULL)
+        return;
+    if ((*ctx)->ssl != NULL) {
+        SSL_CTX_set_tlsext_servername_callback((*ctx)->ssl, NULL); /* sessions may outlive us */
+        SSL_CTX_free((*ctx)->ssl);
+    }
+    mem_free(*ctx);
+    *ctx = NULL;
+}
+
+void tls_context_chooser(struct tls_context *ctx, tls_name_chooser *choose, void *owner)
+{
+    ctx->choose = choose;
+    ctx->choose_owner = owner;
+}
+
+void tls_context_verifier(struct tls_context *ctx, tls_verifier *verify, void *owner)
+{
+    ctx->verify = verify;
+    ctx->verify_owner = owner;
+}
+
+/* --- sessions --- */
+
+static RESULT
+session_new(struct tls_context *ctx, struct tls **tls_out)
+{
+    struct tls *tls = mem_take_zero(sizeof *tls);
+    BIO *bio;
+
+    if (tls == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    tls->ssl = SSL_new(ctx->ssl);
+    bio = tls->ssl == NULL ? NULL : BIO_new(bio_method());
+    if (bio == NULL) {
+        tls_free(&tls);
+        return FAIL(CODE_FULL, "no TLS session");
+    }
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(tls->ssl, bio, bio);
+    SSL_set_app_data(tls->ssl, tls);
+    tls->verify = ctx->verify;
+    tls->verify_owner = ctx->verify_owner;
+    *tls_out = tls;
+    return OK;
+}
+
+RESULT
+tls_accept(struct tls_context *ctx, struct tls **tls_out)
+{
+    TRY(session_new(ctx, tls_out));
+    SSL_set_accept_state((*tls_out)->ssl);
+    return OK;
+}
+
+RESULT
+tls_connect(struct tls_context *ctx, struct bytes name, struct tls **tls_out)
+{
+    char host[TLS_NAME_SIZE_MAX + 1];
+
+    TRY(session_new(ctx, tls_out));
+    SSL_set_connect_state((*tls_out)->ssl);
+    if (name.size > 0 && name.size <= TLS_NAME_SIZE_MAX && memchr(name.data, 0, name.size) == NULL) {
+        memcpy(host, name.data, name.size);
+        host[name.size] = 0;
+        (void)SSL_set_tlsext_host_name((*tls_out)->ssl, host);
+    }
+    return OK;
+}
+
+void tls_free(struct tls **tls)
+{
+    if (*tls == NULL)
+        return;
+    SSL_free((*tls)->ssl);
+    mem_free((*tls)->in_kept);
+    mem_free((*tls)->out);
+    mem_free(*tls);
+    *tls = NULL;
+}
+
+RESULT
+tls_input(struct tls *tls, struct bytes in)
+{
+    uint8_t *joined;
+
+    if (tls->in.size == 0) {
+        mem_free(tls->in_kept);
+        tls->in_kept = NULL;
+        tls->in = in;
+        return OK;
+    }
+    joined = mem_take(tls->in.size + in.size);
+    if (joined == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    memcpy(joined, tls->in.data, tls->in.size);
+    memcpy(joined + tls->in.size, in.data, in.size);
+    mem_free(tls->in_kept);
+    tls->in_kept = joined;
+    tls->in = (struct bytes){joined, tls->in.size + in.size};
+    return OK;
+}
+
+RESULT
+tls_input_keep(struct tls *tls)
+{
+    uint8_t *kept;
+
+    if (tls->in.size == 0 || tls->in_kept != NULL)
+        return OK;
+    kept = mem_take(tls->in.size);
+    if (kept == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    memcpy(kept, tls->in.data, tls->in.size);
+    tls->in_kept = kept;
+    tls->in.data = kept;
+    return OK;
+}
+
+/* What OpenSSL says of the last call; its queue holds text that is good for `why` because it is static in the library. */
+static RESULT
+session_result(struct tls *tls, int returned)
+{
+    const char *reason;
+
+    switch (SSL_get_error(tls->ssl, returned)) {
+    case SSL_ERROR_NONE:
+        return OK;
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return FAIL(CODE_MORE, "TLS waits for the peer");
+    case SSL_ERROR_ZERO_RETURN:
+        return FAIL(CODE_GONE, "TLS closed by the peer");
+    default:
+        tls->broken = true;
+        reason = ERR_reason_error_string(ERR_peek_last_error());
+        ERR_clear_error();
+        return FAIL(CODE_IO, reason != NULL ? reason : "TLS failed");
+    }
+}
+
+RESULT
+tls_handshake(struct tls *tls)
+{
+    ERR_clear_error();
+    return session_result(tls, SSL_do_handshake(tls->ssl));
+}
+
+RESULT
+tls_read(struct tls *tls, void *room, size_t room_size, size_t *size_out)
+{
+    *size_out = 0;
+    ERR_clear_error();
+    return session_result(tls, SSL_read_ex(tls->ssl, room, room_size, size_out));
+}
+
+RESULT
+tls_write(struct tls *tls, struct bytes in)
+{
+    size_t written;
+
+    while (in.size > 0) {
+        ERR_clear_error();
+        TRY(session_result(tls, SSL_write_ex(tls->ssl, in.data, in.size, &written)));
+        in = bytes_after(in, written);
+    }
+    return OK;
+}
+
+void tls_shutdown(struct tls *tls)
+{
+    if (tls->broken || !SSL_is_init_finished(tls->ssl))
+        return;
+    ERR_clear_error();
+    (void)SSL_shutdown(tls->ssl);
+    ERR_clear_error();
+}
+
+struct bytes tls_output(const struct tls *tls)
+{
+    return tls->out == NULL ? BYTES_NONE : (struct bytes){tls->out + tls->out_sent, tls->out_size - tls->out_sent};
+}
+
+void tls_output_drop(struct tls *tls, size_t size)
+{
+    ASSERT(size <= tls->out_size - tls->out_sent);
+    tls->out_sent += size;
+    if (tls->out_sent < tls->out_size)
+        return;
+    mem_free(tls->out);
+    tls->out = NULL;
+    tls->out_size = tls->out_sent = tls->out_room = 0;
+}
+
+struct bytes tls_version(const struct tls *tls)
+{
+    return bytes_of(SSL_get_version(tls->ssl));
+}
+
+struct bytes tls_cipher(const struct tls *tls)
+{
+    return bytes_of(SSL_get_cipher_name(tls->ssl));
+}

@@ -1,0 +1,74 @@
+/* tls: TLS sessions as an engine: ciphertext in and out as bytes, no socket. The only file that knows OpenSSL.
+ *
+ * For: conn.c, which owns the socket. Not for: deciding who must use TLS (policy, config).
+ * Lifetime: a context lives as long as its owner keeps it; sessions made from it hold a reference of their own, so that a
+ * reload may free it at once. Threads: none.
+ *   TRY(tls_context_server(cert_pem, key_pem, &ctx));
+ *   TRY(tls_accept(ctx, &tls));
+ *   tls_input(tls, ciphertext);              then until CODE_MORE:
+ *   r = tls_handshake(tls);  r = tls_read(tls, room, sizeof room, &size);
+ *   send(tls_output(tls));  tls_output_drop(tls, sent);
+ * Versions 1.2 and 1.3 with forward secrecy and authenticated ciphers (RFC 7525, RFC 8997). The client side takes any
+ * certificate: mail's opportunistic encryption (RFC 7435); tls_context_verifier is where a stricter policy hooks in. */
+#ifndef MANSIO_TLS_H
+#define MANSIO_TLS_H
+
+#include "daemon/base/base.h"
+
+struct tls_context;
+struct tls;
+
+enum { TLS_NAME_SIZE_MAX = 255 };
+
+/* `certificate` holds the chain in PEM, leaf first; `key` its private key. CODE_SYNTAX with why when either cannot be
+ * read or they do not belong together. */
+RESULT
+tls_context_server(struct bytes certificate, struct bytes key, struct tls_context **ctx_out);
+RESULT
+tls_context_client(struct tls_context **ctx_out);
+void tls_context_free(struct tls_context **ctx);
+
+/* SNI (RFC 6066): asked once per server session that names a host; NULL keeps the session's own context. */
+typedef struct tls_context *tls_name_chooser(void *owner, struct bytes name);
+void tls_context_chooser(struct tls_context *ctx, tls_name_chooser *choose, void *owner);
+
+/* A client's judgement of the peer's chain: called at the end of verification with OpenSSL's own verdict (0 is good);
+ * true lets the handshake go on. Without one every certificate is taken. */
+typedef bool tls_verifier(void *owner, struct tls *tls, int verdict);
+void tls_context_verifier(struct tls_context *ctx, tls_verifier *verify, void *owner);
+
+/* One session. `name` is sent as SNI (never an address literal); empty: none. CODE_FULL when the heap has none. */
+RESULT
+tls_accept(struct tls_context *ctx, struct tls **tls_out);
+RESULT
+tls_connect(struct tls_context *ctx, struct bytes name, struct tls **tls_out);
+void tls_free(struct tls **tls);
+
+/* Ciphertext from the peer. Read until CODE_MORE right after it, or call tls_input_keep: the view dies with the caller's
+ * buffer. CODE_FULL when the heap has none. */
+RESULT
+tls_input(struct tls *tls, struct bytes in);
+RESULT
+tls_input_keep(struct tls *tls);
+
+/* CODE_OK done, CODE_MORE feed me, CODE_IO failed (why names the cause). */
+RESULT
+tls_handshake(struct tls *tls);
+/* CODE_OK with size above 0, CODE_MORE, CODE_GONE after the peer's close_notify, CODE_IO. */
+RESULT
+tls_read(struct tls *tls, void *room, size_t room_size, size_t *size_out);
+/* All of `in` becomes ciphertext. CODE_IO when the session is broken. */
+RESULT
+tls_write(struct tls *tls, struct bytes in);
+/* Puts our close_notify into the output. */
+void tls_shutdown(struct tls *tls);
+
+/* Ciphertext waiting to be sent; good until the next call on tls. */
+struct bytes tls_output(const struct tls *tls);
+void tls_output_drop(struct tls *tls, size_t size);
+
+/* "TLSv1.3" and "TLS_AES_256_GCM_SHA384", for logs and the Received field; static text. */
+struct bytes tls_version(const struct tls *tls);
+struct bytes tls_cipher(const struct tls *tls);
+
+#endif

@@ -1,0 +1,28 @@
+/* census: how many sessions there are in all inbound processes together, and how many of one client.
+ *
+ * For: limits.sessions and limits.sessions_per_client, which are the server's and not one process's. Not for: rates.
+ * The inbound processes of one supervisor share a page of memory in which each writes only its own row of client keys;
+ * counting reads all rows. So a process that dies leaves a row that the next one takes over, empty, and nothing is locked;
+ * two connections accepted in the same microsecond by two processes may both be the last one allowed.
+ *   TRY(census_open(name, sessions_max, &census));
+ *   if (census_count(census, key) < limit && census_enter(census, key, &place)) ... census_leave(census, place);
+ * Without shared memory (no /dev/shm) the process counts alone. */
+#ifndef MANSIO_INBOUND_CENSUS_H
+#define MANSIO_INBOUND_CENSUS_H
+
+#include "daemon/base/base.h"
+
+struct census;
+
+/* `group` names the processes that count together, of this user; 0 counts alone. */
+RESULT
+census_open(uint64_t group, uint32_t sessions_max, struct census **census_out);
+void census_close(struct census **census);
+
+/* Sessions of `key` (not 0) in all processes; key 0: all sessions. */
+uint32_t census_count(const struct census *c, uint64_t key);
+/* False when this process has no place left. */
+bool census_enter(struct census *c, uint64_t key, uint32_t *place_out);
+void census_leave(struct census *c, uint32_t place);
+
+#endif

@@ -1,0 +1,138 @@
+#include "daemon/inbound/policy.h"
+
+static const uint8_t MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+bool policy_may_relay(const struct config *cfg, const uint8_t address[16], bool local, bool authenticated)
+{
+    return local || authenticated || config_network_contains(&cfg->relay_from, address);
+}
+
+static void refuse(struct policy_verdict *verdict, struct reply reply, const char *why)
+{
+    verdict->accept = false;
+    verdict->reply = reply;
+    verdict->why = why;
+}
+
+/* "5.1.1" as numbers; what the configuration checked cannot fail, so anything else is the class alone. */
+static struct enhanced_status status_of(struct bytes text)
+{
+    struct enhanced_status status = {5, 0, 0};
+    ptrdiff_t first = bytes_index(text, '.');
+    struct bytes rest = first == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(text, (size_t)first + 1);
+    ptrdiff_t second = bytes_index(rest, '.');
+    uint64_t subject, detail;
+
+    if (text.size > 0 && text.data[0] == '4')
+        status.class = 4;
+    if (second != BYTES_NOT_FOUND && is_ok(bytes_to_u64(bytes_head(rest, (size_t)second), 999, &subject)) &&
+        is_ok(bytes_to_u64(bytes_after(rest, (size_t)second + 1), 999, &detail))) {
+        status.subject = (uint16_t)subject;
+        status.detail = (uint16_t)detail;
+    }
+    return status;
+}
+
+/* What `error:` in a domain or route block says, as a reply. */
+static struct reply error_reply(const struct route_target *target)
+{
+    struct enhanced_status status = status_of(target->status);
+
+    return (struct reply){status.class == 4 ? 450 : 550, status,
+        target->text.size > 0 ? target->text : BYTES("This address does not take mail")};
+}
+
+/* Which of our domains `postmaster` alone belongs to (RFC 5321 4.5.1). */
+static struct bytes postmaster_domain(const struct config *cfg)
+{
+    if (config_domain_find(cfg, cfg->hostname) == NULL) {
+        if (config_domain_find(cfg, cfg->origin) != NULL)
+            return cfg->origin;
+        if (cfg->domain_count > 0)
+            return cfg->domains[0].name;
+    }
+    return cfg->hostname;
+}
+
+static bool user_is_listed(const struct config_domain *domain, struct bytes local_part)
+{
+    uint8_t room[LOCAL_PART_SIZE_MAX];
+    struct buf plain = BUF(room);
+
+    if (domain->users.count == 0)
+        return true;
+    if (!is_ok(address_put_unquoted(&plain, local_part)))
+        return false;
+    for (size_t i = 0; i < domain->users.count; i++)
+        if (bytes_equal_nocase(domain->users.items[i], buf_bytes(&plain)))
+            return true;
+    return false;
+}
+
+/* A place that is not ours: only for those who may relay, and not where the operator's routes say no. */
+static void judge_elsewhere(
+    const struct config *cfg, bool may_relay, struct bytes domain, struct policy_verdict *verdict)
+{
+    uint8_t lane[LANE_NAME_SIZE_MAX];
+    struct buf lane_room = BUF(lane);
+    struct route_choice choice;
+
+    if (!may_relay) {
+        refuse(verdict, REPLY(550, 5, 7, 1, "Relaying is denied"), "relay_denied");
+        return;
+    }
+    if (is_ok(route_choose(&cfg->routes, domain, &lane_room, &choice)) && choice.kind == ROUTE_CHOICE_ERROR)
+        refuse(verdict, error_reply(&choice.route->target), "route_error");
+}
+
+void policy_rcpt(const struct config *cfg, bool may_relay, const struct address *path, struct bytes ascii_domain,
+    struct buf *room, struct policy_verdict *verdict_out)
+{
+    const struct config_domain *domain;
+    bool postmaster = bytes_equal_nocase(path->local_part, BYTES("postmaster"));
+
+    *verdict_out = (struct policy_verdict){.accept = true, .forward_path = path->text};
+    if (path->domain_kind == ADDRESS_DOMAIN_NONE) {
+        struct bytes ours = postmaster_domain(cfg);
+        size_t before = room->size;
+
+        if (!is_ok(buf_put(room, BYTES("postmaster@"))) || !is_ok(buf_put(room, ours)))
+            refuse(verdict_out, REPLY(451, 4, 3, 0, "The address is too long"), "too_long");
+        verdict_out->forward_path = bytes_after(buf_bytes(room), before);
+        return;
+    }
+    domain = config_domain_find(cfg, ascii_domain);
+    if (domain == NULL) {
+        judge_elsewhere(cfg, may_relay, ascii_domain, verdict_out);
+        return;
+    }
+    if (postmaster)
+        return; /* RFC 5321 4.5.1: always */
+    if (domain->target.kind == ROUTE_ERROR)
+        refuse(verdict_out, error_reply(&domain->target), "domain_error");
+    else if (!user_is_listed(domain, path->local_part))
+        refuse(verdict_out, REPLY(550, 5, 1, 1, "There is no such mailbox here"), "user_unknown");
+}
+
+uint64_t policy_client_key(const uint8_t address[16])
+{
+    bool ipv4 = memcmp(address, MAPPED, sizeof MAPPED) == 0;
+    uint64_t key = wire_load_u64(ipv4 ? address + 8 : address);
+
+    return key == 0 ? 1 : key; /* 0 marks a free place where keys are kept */
+}
+
+const char *policy_listen_name(enum listen_class class)
+{
+    switch (class) {
+    case LISTEN_SMTP:
+        return "smtp";
+    case LISTEN_SUBMISSION:
+        return "submission";
+    case LISTEN_SUBMISSIONS:
+        return "submissions";
+    case LISTEN_LOCAL:
+        return "inject";
+    }
+    return "smtp";
+}
