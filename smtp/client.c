@@ -938,7 +938,9 @@ void smtp_client_lost(struct smtp_client *c, struct instant now, const char *why
 {
     c->now = now;
     struct bytes text = why_put(c, "the connection was lost", why, state_waits[c->state]);
-    session_end(c, SMTP_CLIENT_END_LOST, local_reply(4, 4, 2, text));
+    /* A peer that dislikes the handshake hangs up. */
+    bool tls = c->state == CLIENT_TLS;
+    session_end(c, tls ? SMTP_CLIENT_END_TLS_FAILED : SMTP_CLIENT_END_LOST, local_reply(4, 4, 2, text));
 }
 
 void smtp_client_tick(struct smtp_client *c, struct instant now)
@@ -951,7 +953,8 @@ void smtp_client_tick(struct smtp_client *c, struct instant now)
         return;
     }
     struct bytes text = why_put(c, "the host did not answer in time", NULL, state_waits[c->state]);
-    session_end(c, SMTP_CLIENT_END_TIMEOUT, local_reply(4, 4, 2, text));
+    bool tls = c->state == CLIENT_TLS;
+    session_end(c, tls ? SMTP_CLIENT_END_TLS_FAILED : SMTP_CLIENT_END_TIMEOUT, local_reply(4, 4, 2, text));
 }
 
 void smtp_client_quit(struct smtp_client *c, struct instant now)

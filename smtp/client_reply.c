@@ -154,8 +154,6 @@ line_parse(struct client_reply *r, struct bytes line, struct client_reply_line *
         return FAIL(CODE_SYNTAX, "reply code is not followed by a space or a hyphen");
     if (r->line_count > 1 && code != r->code)
         return FAIL(CODE_SYNTAX, "lines of one reply differ in their code");
-    if (bytes_index(line, 0) != BYTES_NOT_FOUND)
-        return FAIL(CODE_SYNTAX, "reply bears a NUL");
     r->code = code;
     *line_out = (struct client_reply_line){
         .code = code,
@@ -178,11 +176,10 @@ client_reply_feed(struct client_reply *r, struct bytes in, size_t *eaten_out, st
     if (*eaten_out > REPLY_SIZE_MAX - r->size)
         return FAIL(CODE_FULL, "reply is too long");
     r->size += (uint32_t)*eaten_out;
+    if (bytes_index(part, 0) != BYTES_NOT_FOUND)
+        return FAIL(CODE_SYNTAX, "reply bears a NUL");
     if (end == BYTES_NOT_FOUND || r->line_size > 0) {
-        size_t room = sizeof r->line - r->line_size;
-        struct bytes kept = bytes_head(part, room);
-        if (bytes_index(bytes_after(part, room), 0) != BYTES_NOT_FOUND)
-            return FAIL(CODE_SYNTAX, "reply bears a NUL");
+        struct bytes kept = bytes_head(part, sizeof r->line - r->line_size);
         if (kept.size > 0)
             memcpy(r->line + r->line_size, kept.data, kept.size);
         r->line_size += (uint32_t)kept.size;
@@ -191,5 +188,5 @@ client_reply_feed(struct client_reply *r, struct bytes in, size_t *eaten_out, st
     if (end == BYTES_NOT_FOUND)
         return FAIL(CODE_MORE, "line has no end yet");
     r->line_size = 0;
-    return line_parse(r, line, line_out);
+    return line_parse(r, bytes_head(line, sizeof r->line), line_out);
 }
