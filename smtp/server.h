@@ -182,8 +182,9 @@ struct smtp_answer {
 enum {
     SERVER_OUT_SIZE = 1024,
     SERVER_SCRATCH_SIZE = ADDRESS_SIZE_MAX + ORCPT_SIZE_MAX + ENVID_SIZE_MAX,
-    SERVER_PEER_TEXT_SIZE = 576, /* login and what XCLIENT said: name 255, address 45, login 256 and a little */
-    SERVER_EVENTS_MAX = 4,
+    SERVER_PEER_TEXT_SIZE = 576,     /* login and what XCLIENT said: name 255, address 45, login 256 and a little */
+    SERVER_CHALLENGE_SIZE_MAX = 192, /* of an AUTH challenge, before base64 */
+    SERVER_EVENTS_MAX = 5,
 };
 
 struct smtp_transaction;
@@ -196,21 +197,26 @@ struct smtp_server {
     struct smtp_peer peer;
     struct instant idle_deadline, session_deadline;
     uint8_t state; /* enum server_state */
-    uint8_t step;  /* of the question that is open */
-    bool esmtp;    /* greeted with EHLO */
+    uint8_t close_why;
+    uint8_t event_first, event_count;
+    bool esmtp; /* greeted with EHLO */
     bool authenticated;
     bool proven;     /* a recipient was accepted in this session */
+    bool greeted;    /* our greeting has left */
     bool input_left; /* the edge still holds input: replies may wait for more company */
     bool out_given;  /* the last event was the content of `out` */
     bool line_skip;  /* inside a line over its limit */
-    bool line_cr;    /* of a skipped line, the last octet was CR */
-    bool early;      /* the peer spoke before it may */
+    bool line_cr;    /* of which the last octet was CR */
+    bool early;      /* the peer spoke before it may: the session ends after the open question */
     bool stopping;
-    bool greeted; /* the greeting has left */
-    uint8_t close_why;
-    uint8_t event_first, event_count;
+    bool chunk_last;
+    bool out_full; /* input waits for room in `out` */
     uint16_t helo_size;
+    uint16_t path_size; /* of the address at the start of scratch */
+    uint16_t login_at;  /* where in peer_text the login begins; it is the last thing there */
     uint32_t command_count, error_count;
+    uint64_t chunk_left;               /* octets of a BDAT chunk still to come */
+    const struct reply *chunk_refusal; /* what to say after a chunk that may not be; NULL: it may */
     struct smtp_event events[SERVER_EVENTS_MAX];
     struct buf line; /* a partial line: line_room, or a larger one in the arena during AUTH */
     struct buf out;
@@ -250,6 +256,9 @@ void smtp_server_tls_started(struct smtp_server *s, struct instant now, struct b
 void smtp_server_hangup(struct smtp_server *s);
 /* We are going down: 421 4.3.2 and CLOSE, at once between commands, after the reply when a message is on its way. */
 void smtp_server_stop(struct smtp_server *s);
+
+/* Whether the peer that XCLIENT named may relay by its address (smtp_peer.trusted is for the one that connected). */
+void smtp_server_trust(struct smtp_server *s, bool trusted);
 
 /* Who the peer is now: XCLIENT, AUTH and STARTTLS change it. Good until the next call that feeds the session. */
 const struct smtp_peer *smtp_server_peer(const struct smtp_server *s);
