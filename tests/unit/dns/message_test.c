@@ -253,6 +253,7 @@ static void test_chain(void **state)
     name_record(AUTHORITY, "example", 2, 90, "ns.example");
     assert_int_equal(parse(), DNS_NODATA);
     assert_true(answer.chain_open);
+    assert_int_equal(answer.ttl, 90);
     assert_true(is(&answer.canonical, "b.other"));
 
     begin("a.example", DNS_TYPE_A, 3); /* RFC 6604: the code is the last name's */
