@@ -411,7 +411,8 @@ static enum dns_status parse_sections(struct packet *p, unsigned flags, const st
     /* A referral is no statement about the name: the server will not look it up for us (RFC 2308 2.2). */
     if (rcode == RCODE_NOERROR && !a->chain_open && s->has_ns && !s->has_soa && !(flags & FLAG_AA))
         return DNS_SERVFAIL;
-    lower_ttl(a, s->has_soa ? s->negative_ttl : 0);
+    if (!a->chain_open)
+        lower_ttl(a, s->has_soa ? s->negative_ttl : 0);
     return rcode == RCODE_NXDOMAIN ? DNS_NXDOMAIN : DNS_NODATA;
 }
 
