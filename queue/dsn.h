@@ -20,7 +20,7 @@ struct dsn_recipient {
     struct bytes forward_path;
     struct bytes orcpt;         /* "rfc822;…" or empty */
     struct bytes status;        /* "5.1.1" */
-    struct bytes reply;         /* the peer's full reply, or our own reason; empty lines never */
+    struct bytes reply;         /* the peer's full reply, lines parted by CRLF or LF, or our own reason; may be empty */
     bool reply_is_smtp;         /* a host said it: Diagnostic-Code: smtp; and Remote-MTA */
     struct bytes host;          /* remote MTA's name, may be empty */
     struct walltime last_attempt;
@@ -46,9 +46,12 @@ struct dsn_config {
 
 /* Whether this recipient's fate is told (RFC 3461 4.1, 5.2; never to a null reverse-path). */
 bool dsn_wanted(enum dsn_kind kind, const struct envelope_head *head, const struct recipient *rcpt);
-/* The whole notification, header and body, lines ended by CRLF, none over 998 octets. Uses RFC 6533 types when an address
- * needs them; utf8_out then is true and the notification must be sent with SMTPUTF8. 7-bit otherwise (the returned
- * original apart: body_type_out). CODE_FULL when `out` (give it DSN_SIZE_MAX) has no room even for the least form. */
+/* The whole notification, header and body, lines ended by CRLF, none over 998 octets, whatever octets the values hold. Uses
+ * RFC 6533 types when the reverse-path or a forward-path is not ASCII; utf8_out then is true and the notification must be
+ * sent with SMTPUTF8. 7-bit otherwise, but for an original with 8-bit text that is returned whole (body_type_out). An original
+ * is returned whole only in a DSN_FAILED and when its lines may go out as they stand; a header that may not is encoded.
+ * When room is short the body goes first, then long replies, then the end of the header. CODE_FULL when `out` (give it
+ * DSN_SIZE_MAX) has no room even for the least form, and nothing has been put: tell of fewer recipients at a time. */
 RESULT dsn_write(struct buf *out, const struct dsn_config *cfg, const struct dsn_report *report, enum body_type *body_type_out,
     bool *utf8_out);
 const char *dsn_kind_name(enum dsn_kind kind);
