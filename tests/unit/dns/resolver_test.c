@@ -16,7 +16,7 @@
 
 #include "dns/resolver.h"
 
-enum { TIMEOUT_MS = 60, POLLED_MAX = 256, RESULTS_MAX = 4096 };
+enum { TIMEOUT_MS = 150, POLLED_MAX = 256, RESULTS_MAX = 4096 };
 
 /* --- a scripted name server --- */
 
@@ -385,7 +385,7 @@ static void test_statuses(void **state)
         if (results[0].status != cases[i].status || results[0].count != cases[i].count)
             fail_msg("%s: %s, %u", cases[i].name, dns_status_text(results[0].status), results[0].count);
         int64_t took = now().ms - start.ms;
-        if (cases[i].status == DNS_TIMEOUT && (took < TIMEOUT_MS * 2 - 1 || took > TIMEOUT_MS * 2 + 400))
+        if (cases[i].status == DNS_TIMEOUT && (took < TIMEOUT_MS * 2 - 1 || took > TIMEOUT_MS * 2 + 3000))
             fail_msg("%s: %d ms", cases[i].name, (int)took);
         if (i == 8)
             assert_int_equal(servers[0].asked_tcp, 0);
@@ -415,7 +415,7 @@ static void test_chain(void **state)
 static void test_other_server(void **state)
 {
     (void)state;
-    begin_with((struct resolver_config){.cache.entries = 0}, 2);
+    begin_with((struct resolver_config){.timeout_ms = 600}, 2);
     servers[0].refuses = true;
     ask("ok.example", 0);
     run(1);
@@ -426,8 +426,8 @@ static void test_other_server(void **state)
     ask("ok.example", 1);
     run(2);
     assert_int_equal(results[1].status, DNS_OK);
-    assert_in_range(now().ms - start.ms, TIMEOUT_MS / 2 - 1, TIMEOUT_MS * 2);
-    ask("ok.example", 2); /* the silent one is not the first any more */
+    assert_in_range(now().ms - start.ms, 299, 1200); /* each server gets its part of the time */
+    ask("ok.example", 2);                            /* the silent one is not the first any more */
     unsigned before = servers[0].asked_udp;
     run(3);
     assert_int_equal(servers[0].asked_udp, before);
@@ -557,11 +557,12 @@ static void test_bounds(void **state)
     end();
 
     begin_with((struct resolver_config){.parallel_max = 1}, 1);
-    ask("silent.example", 0);
-    ask("ok.example", 1);
+    struct instant one = now();
+    assert_true(is_ok(resolver_ask(resolver, one, BYTES("silent.example"), DNS_TYPE_A, 0, &token)));
+    assert_true(is_ok(resolver_ask(resolver, one, BYTES("ok.example"), DNS_TYPE_A, 1, &token)));
     run(2);
     assert_int_equal(results[0].status, DNS_TIMEOUT);
-    assert_true(results[1].status == DNS_BUSY || results[1].status == DNS_TIMEOUT);
+    assert_int_equal(results[1].status, DNS_BUSY);
     end();
 }
 
