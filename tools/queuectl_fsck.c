@@ -66,11 +66,7 @@ enum tool_exit tool_fsck(const struct tool *t)
         fprintf(stderr, "%s: %s\n", t->program, why);
         return r.sys == EACCES || r.sys == EPERM ? TOOL_NO_RIGHT : TOOL_UNAVAILABLE;
     }
-    r = store_read_begin(store);
-    if (is_ok(r)) {
-        r = store_fsck(store, &found, finding_say, &context);
-        store_read_end(store);
-    }
+    r = store_fsck(store, &found, finding_say, &context);
     store_close(&store);
     if (!is_ok(r)) {
         fprintf(stderr, "%s: %s\n", t->program, r.why);
