@@ -151,6 +151,7 @@ static size_t character_put(struct dsn_writer *w, struct bytes text, bool is_add
 
 void dsn_value(struct dsn_writer *w, struct bytes value, bool is_address)
 {
+    value = bytes_trim(value); /* so that a folded line never holds white space alone */
     while (value.size > 0) {
         if (!w->qp && w->column >= COLUMN_MAX) {
             dsn_end_line(w);
