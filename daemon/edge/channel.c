@@ -357,8 +357,7 @@ void channel_resume(struct channel *ch)
 
 /* --- life --- */
 
-RESULT
-channel_pair(int fd_out[2])
+RESULT channel_pair(int fd_out[2])
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd_out) != 0)
         return FAIL_SYS(errno, "socketpair");

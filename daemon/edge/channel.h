@@ -38,8 +38,7 @@ struct channel_handlers {
 
 /* A pair of connected stream sockets with buffers large enough that a peer may go on while the other end waits for its
  * disk. Close-on-exec, non-blocking. */
-RESULT
-channel_pair(int fd_out[2]);
+RESULT channel_pair(int fd_out[2]);
 
 /* NULL (and fd closed) when the system has no room for it. The handlers are not called before the next turn. */
 struct channel *channel_new(struct loop *loop, int fd, enum ipc_role self, enum ipc_role peer,

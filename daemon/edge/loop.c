@@ -7,10 +7,13 @@
  * (L2) A hook's `link` is NULL exactly when it is in no list; dropping it is safe at any time, also from a hook. */
 #include "daemon/edge/loop.h"
 
+#include <unistd.h>
 #include <uv.h>
 
 #include "daemon/base/log.h"
 #include "daemon/edge/clock.h"
+
+enum { CLOSE_TURNS_MAX = 500 };
 
 struct hook_list {
     struct loop_hook *first;
@@ -284,7 +287,11 @@ void loop_free(struct loop **loop)
     uv_close((uv_handle_t *)&l->turn_end, NULL);
     uv_close((uv_handle_t *)&l->again, NULL);
     uv_close((uv_handle_t *)&l->alarm, NULL);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
+    for (int i = 0; i < CLOSE_TURNS_MAX && uv_loop_alive(&l->uv); i++) {
+        uv_run(&l->uv, UV_RUN_NOWAIT);
+        if (uv_loop_alive(&l->uv)) /* a library's thread still works for us */
+            usleep(1000);
+    }
     ASSERT(uv_loop_close(&l->uv) == 0); /* an owner has not freed its things */
     mem_free(l->scratch.data);
     mem_free(l);

@@ -3,16 +3,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-RESULT
-passing_pair(int fd_out[2])
+RESULT passing_pair(int fd_out[2])
 {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd_out) != 0)
         return FAIL_SYS(errno, "socketpair");
     return OK;
 }
 
-RESULT
-passing_send(int socket_fd, const struct msg *m, int fd)
+RESULT passing_send(int socket_fd, const struct msg *m, int fd)
 {
     uint8_t room[PASSING_SIZE_MAX];
     struct buf packet = BUF(room);
@@ -69,8 +67,7 @@ static int descriptor_take(struct msghdr *head, bool *surplus_out)
     return first;
 }
 
-RESULT
-passing_receive(
+RESULT passing_receive(
     int socket_fd, enum ipc_role from, enum ipc_role to, struct passing_room *room, struct msg *m_out, int *fd_out)
 {
     union {

@@ -17,15 +17,12 @@ struct passing_room { /* what the message's views borrow from */
 };
 
 /* Close-on-exec; non-blocking. */
-RESULT
-passing_pair(int fd_out[2]);
+RESULT passing_pair(int fd_out[2]);
 /* `fd` below 0: none. CODE_FULL when the socket is full, CODE_GONE when the other end is closed, CODE_IO. */
-RESULT
-passing_send(int socket_fd, const struct msg *m, int fd);
+RESULT passing_send(int socket_fd, const struct msg *m, int fd);
 /* CODE_MORE: nothing there now. CODE_GONE: the other end is closed. CODE_CORRUPT, CODE_REFUSED as msg_decode (any
  * descriptor is closed). *fd_out is the receiver's, close-on-exec, or -1. */
-RESULT
-passing_receive(
+RESULT passing_receive(
     int socket_fd, enum ipc_role from, enum ipc_role to, struct passing_room *room, struct msg *m_out, int *fd_out);
 
 #endif
