@@ -1,0 +1,263 @@
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/edge/clock.h"
+#include "daemon/edge/conn.h"
+#include "daemon/edge/listener.h"
+#include "daemon/queued/control.h"
+#include "daemon/queued/control_serve.h"
+
+enum { CLOSE_TURNS_MAX = 100 };
+
+struct client {
+    struct client *next;
+    struct control_serve *serve;
+    struct conn *conn;
+    struct control control;
+    struct loop_hook hook;
+    bool input_ended;
+};
+
+struct control_serve {
+    struct loop *loop;
+    struct engine *engine;
+    const struct config *cfg;
+    struct conn_room *room;
+    struct listener *listener;
+    struct client *clients;
+    struct control_ports ports;
+    void (*changed)(void *ctx);
+    void *changed_ctx;
+    uint8_t piece[CONTROL_ROOM_MIN]; /* shared: filled and written within one hook */
+};
+
+/* --- what the conversation asks of the engine --- */
+
+static RESULT port_retry_message(void *context, struct message_id id, struct walltime now, uint32_t *count_out)
+{
+    return engine_retry_message(((struct control_serve *)context)->engine, id, now, count_out);
+}
+
+static RESULT port_retry_lane(void *context, struct bytes lane, struct walltime now, uint32_t *count_out)
+{
+    return engine_retry_lane(((struct control_serve *)context)->engine, lane, now, count_out);
+}
+
+static RESULT port_retry_all(void *context, struct walltime now, uint32_t *count_out)
+{
+    return engine_retry_all(((struct control_serve *)context)->engine, now, count_out);
+}
+
+static RESULT port_hold(void *context, struct message_id id, bool held, struct walltime now, uint32_t *count_out)
+{
+    return engine_hold(((struct control_serve *)context)->engine, id, held, now, count_out);
+}
+
+static RESULT port_delete(void *context, struct message_id id, struct walltime now, uint32_t *count_out)
+{
+    return engine_delete(((struct control_serve *)context)->engine, id, now, count_out);
+}
+
+static bool port_is_active(void *context, struct message_id id, uint32_t n)
+{
+    return engine_is_active(((struct control_serve *)context)->engine, id, n);
+}
+
+static void port_changed(void *context, uint32_t uid, const char *verb, uint64_t count)
+{
+    (void)context;
+    LOG(CONTROL, LOG_NUM("uid", uid), LOG_STR("command", verb), LOG_NUM("count", count));
+}
+
+/* --- one client --- */
+
+static void client_pump(void *ctx)
+{
+    struct client *client = ctx;
+    struct control_serve *serve = client->serve;
+    struct buf piece = BUF(serve->piece);
+    bool changes = client->control.verb >= CONTROL_RETRY;
+
+    if (client->conn == NULL || conn_congested(client->conn))
+        return; /* `drained` comes back here */
+    control_pull(&client->control, clock_walltime(), &piece);
+    if (piece.size > 0)
+        conn_write(client->conn, buf_bytes(&piece));
+    conn_set_deadline(client->conn, instant_after(loop_now(serve->loop), CONTROL_IDLE_MS));
+    if (changes && serve->changed != NULL)
+        serve->changed(serve->changed_ctx);
+    if (control_busy(&client->control))
+        loop_hook_add(serve->loop, &client->hook, LOOP_WORK);
+    else if (control_dead(&client->control) || client->input_ended)
+        conn_close_after_flush(client->conn);
+    else
+        conn_resume(client->conn); /* the next request, or the end of input */
+}
+
+static size_t client_input(void *owner, struct conn *c, struct bytes in)
+{
+    struct client *client = owner;
+    size_t eaten = 0, step;
+
+    do {
+        step = control_feed(&client->control, bytes_after(in, eaten));
+        eaten += step;
+    } while (step > 0);
+    if (control_busy(&client->control))
+        loop_hook_add(client->serve->loop, &client->hook, LOOP_WORK);
+    conn_set_deadline(c, instant_after(loop_now(client->serve->loop), CONTROL_IDLE_MS));
+    return eaten;
+}
+
+/* The client has no more to ask. It may still wait for the answer to what it asked last. */
+static void client_input_end(void *owner, struct conn *c)
+{
+    struct client *client = owner;
+
+    client->input_ended = true;
+    if (!control_busy(&client->control))
+        conn_close_after_flush(c);
+}
+
+static void client_drained(void *owner, struct conn *c)
+{
+    struct client *client = owner;
+
+    (void)c;
+    if (control_busy(&client->control))
+        loop_hook_add(client->serve->loop, &client->hook, LOOP_WORK);
+}
+
+static void client_deadline(void *owner, struct conn *c)
+{
+    struct client *client = owner;
+
+    loop_hook_drop(client->serve->loop, &client->hook);
+    client->conn = NULL;
+    conn_close(c);
+}
+
+static void client_lost(void *owner, struct conn *c, struct result why)
+{
+    struct client *client = owner;
+
+    (void)c;
+    (void)why;
+    loop_hook_drop(client->serve->loop, &client->hook);
+    client->conn = NULL;
+}
+
+static void client_closed(void *owner, struct conn *c)
+{
+    struct client *client = owner;
+    struct control_serve *serve = client->serve;
+
+    (void)c;
+    for (struct client **at = &serve->clients; *at != NULL; at = &(*at)->next) {
+        if (*at == client) {
+            *at = client->next;
+            break;
+        }
+    }
+    loop_hook_drop(serve->loop, &client->hook);
+    control_fini(&client->control);
+    mem_free(client);
+}
+
+static const struct conn_handler client_handler = {
+    .input = client_input,
+    .input_end = client_input_end,
+    .drained = client_drained,
+    .deadline = client_deadline,
+    .lost = client_lost,
+    .closed = client_closed,
+};
+
+static void on_accept(void *owner, struct listener *l, int fd)
+{
+    struct control_serve *serve = owner;
+    struct client *client = conn_room_count(serve->room) < CONTROL_CLIENTS_MAX ? mem_take_zero(sizeof *client) : NULL;
+    struct control_setup setup = {
+        .store = engine_store(serve->engine), .scheduler = engine_scheduler(serve->engine), .ports = &serve->ports};
+
+    (void)l;
+    if (client == NULL || !is_ok(conn_adopt(serve->room, fd, &client_handler, client, &client->conn))) {
+        close(fd);
+        mem_free(client);
+        return;
+    }
+    client->serve = serve;
+    client->hook = (struct loop_hook){.fn = client_pump, .ctx = client};
+    client->next = serve->clients;
+    serve->clients = client;
+    if (is_ok(conn_peer_uid(client->conn, &setup.uid)))
+        setup.may_all = setup.uid == 0 || setup.uid == geteuid();
+    else
+        setup.uid = UINT32_MAX; /* nobody: sees nothing */
+    control_init(&client->control, &setup);
+    conn_set_deadline(client->conn, instant_after(loop_now(serve->loop), CONTROL_IDLE_MS));
+}
+
+/* --- all of them --- */
+
+struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine *engine, const struct config *cfg)
+{
+    struct control_serve *serve = mem_take_zero(sizeof *serve);
+
+    if (serve == NULL) {
+        close(fd);
+        return NULL;
+    }
+    serve->loop = loop;
+    serve->engine = engine;
+    serve->cfg = cfg;
+    serve->ports = (struct control_ports){.context = serve,
+        .retry_message = port_retry_message,
+        .retry_lane = port_retry_lane,
+        .retry_all = port_retry_all,
+        .hold = port_hold,
+        .delete = port_delete,
+        .is_active = port_is_active,
+        .changed = port_changed};
+    if (is_ok(conn_room_new(loop, &serve->room)) && is_ok(listener_new(loop, fd, on_accept, serve, &serve->listener)))
+        return serve;
+    close(fd);
+    if (serve->room != NULL)
+        conn_room_free(&serve->room);
+    mem_free(serve);
+    return NULL;
+}
+
+void control_serve_configure(struct control_serve *serve, const struct config *cfg)
+{
+    if (serve != NULL)
+        serve->cfg = cfg;
+}
+
+void control_serve_on_change(struct control_serve *serve, void (*changed)(void *ctx), void *ctx)
+{
+    serve->changed = changed;
+    serve->changed_ctx = ctx;
+}
+
+void control_serve_free(struct control_serve **serve)
+{
+    struct control_serve *s = *serve;
+
+    if (s == NULL)
+        return;
+    *serve = NULL;
+    listener_free(&s->listener);
+    s->changed = NULL;
+    for (struct client *client = s->clients; client != NULL; client = client->next) {
+        loop_hook_drop(s->loop, &client->hook);
+        if (client->conn != NULL)
+            conn_close(client->conn);
+        client->conn = NULL;
+    }
+    /* `closed` comes from the loop (libuv handles end in a turn of their own) */
+    for (unsigned turn = 0; turn < CLOSE_TURNS_MAX && conn_room_count(s->room) > 0; turn++)
+        loop_turn(s->loop, false);
+    conn_room_free(&s->room);
+    mem_free(s);
+}
