@@ -125,6 +125,11 @@ RESULT
 config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out);
 void config_free(struct config **cfg);
 
+#define CONFIG_PATH_DEFAULT "/etc/mansio/mansio.conf"
+/* Which file a program reads: the option when there is one, else MANSIO_CONFIG (not for root or a set-id program), else the
+ * default. */
+const char *config_path_choose(const char *option);
+
 bool config_network_contains(const struct config_network_list *list, const uint8_t address[16]);
 /* NULL when the domain is none of ours. `domain` in lower case. */
 const struct config_domain *config_domain_find(const struct config *cfg, struct bytes domain);

@@ -5,10 +5,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+static const uint8_t MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
 static void end_from(const struct sockaddr_storage *from, struct conn_end *end_out)
 {
-    static const uint8_t MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
     memset(end_out, 0, sizeof *end_out);
     if (from->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)from;
@@ -113,4 +113,20 @@ conn_dial_socket(const struct conn_dial *to, int *fd_out)
     }
     *fd_out = fd;
     return OK;
+}
+
+RESULT conn_address_parse(struct bytes text, uint8_t address_out[16])
+{
+    char copy[INET6_ADDRSTRLEN];
+
+    if (bytes_starts_nocase(text, BYTES("IPv6:")))
+        text = bytes_after(text, 5);
+    if (text.size == 0 || text.size >= sizeof copy)
+        return FAIL(CODE_SYNTAX, "not an address");
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = 0;
+    if (inet_pton(AF_INET6, copy, address_out) == 1)
+        return OK;
+    memcpy(address_out, MAPPED, sizeof MAPPED);
+    return inet_pton(AF_INET, copy, address_out + 12) == 1 ? OK : FAIL(CODE_SYNTAX, "not an address");
 }

@@ -19,6 +19,9 @@ struct conn_end {
 };
 
 struct bytes conn_end_text(const struct conn_end *end);
+/* "192.0.2.1" or "2001:db8::1" (with or without "IPv6:") as 16 octets. CODE_SYNTAX otherwise. */
+RESULT conn_address_parse(struct bytes text, uint8_t address_out[16]);
+
 /* Both ends of a connected socket; what the kernel does not say stays zero. */
 void conn_ends_read(int fd, struct conn_end *peer_out, struct conn_end *here_out);
 

@@ -120,76 +120,75 @@ struct courier_event {
 
 enum { COURIER_SLOT_KEPT = COURIER_DIAL_COUNT };
 
-enum courier_dial_state { COURIER_DIAL_FREE, COURIER_DIAL_BUSY };
-
 /* Private from here on. */
 struct courier_dial {
-    uint8_t state; /* enum courier_dial_state */
-    bool plain;    /* without STARTTLS: a handshake with this address failed already */
-    bool secure;
+    bool busy;   /* DIAL was said, and nothing came of it yet */
+    bool plain;  /* without STARTTLS: a handshake with this address has failed */
+    bool secure; /* as of the walk */
     struct instant deadline;
     struct dns_address address;
     uint16_t port;
     uint8_t host_size, base_size;
     uint8_t host[DNS_NAME_SIZE_MAX + 2];
-    uint8_t base[DNS_NAME_SIZE_MAX];
+    uint8_t base[DNS_NAME_SIZE_MAX + 2];
 };
 
 struct courier {
     const struct courier_config *cfg;
     const struct courier_job *job;
+    struct instant now; /* of the last call that said it */
     struct rng rng;
     uint8_t state;     /* enum courier_state, courier.c */
     uint8_t lane_kind; /* enum courier_lane_kind, courier.c */
-    struct bytes hops; /* of the lane, not yet tried */
+    struct bytes hops; /* of a list, not yet tried */
     unsigned hop_count;
     struct bytes unix_path;
 
-    struct mx_target target;
+    struct mx_target target; /* of the hop being tried */
     struct mx_walk walk;
-    bool walk_done;
-    bool asks_open;
-    bool fallback_left;
-    unsigned current;        /* slot of the address that the walk waits for; COURIER_NONE: none */
-    unsigned slow;           /* slot still dialing though the walk has been told that it failed */
-    unsigned session;        /* slot of the session, or COURIER_SLOT_KEPT */
-    bool current_waits;      /* the current address was put back when the slow one won: dial it when that fails */
-    bool session_is_current; /* the walk waits for the session's outcome */
+    struct mx_verdict verdict;
+    bool walk_done;     /* `verdict` stands; a slow dial may still save the attempt */
+    unsigned ask_count; /* questions handed out and not answered */
+    uint8_t current;    /* slot of the address that the walk waits for; SLOT_NONE: none */
+    uint8_t slow;       /* slot still dialing although the walk was told that it failed; SLOT_NONE: none */
+    uint8_t session;    /* slot of the session, or COURIER_SLOT_KEPT */
+    bool session_again; /* the next USE_SESSION is for the session there is */
+    bool current_waits; /* the slow one won: `current` is dialed anew if that fails */
     struct instant overlap_at;
-    struct courier_dial dials[COURIER_DIAL_COUNT + 1]; /* the last one describes a kept session */
+    struct courier_dial dials[COURIER_DIAL_COUNT + 1]; /* the last one is the kept session */
 
-    uint8_t todo[8]; /* events waiting to be pulled, in order: enum courier_todo, courier.c */
+    struct { /* events made and not yet pulled */
+        uint8_t kind;
+        uint8_t slot;
+    } todo[8];
     unsigned todo_count;
 
     struct smtp_job smtp;
     struct smtp_job_rcpt smtp_rcpts[JOB_RCPT_COUNT_MAX];
     uint8_t smtp_index[JOB_RCPT_COUNT_MAX]; /* of smtp_rcpts, in job->rcpts */
-    uint8_t rcpt_states[JOB_RCPT_COUNT_MAX];
+    bool decided[JOB_RCPT_COUNT_MAX];
     size_t decided_count;
-    size_t decided_before; /* this transaction */
-    bool again;            /* recipients were put off to another transaction */
+    size_t decided_before; /* when the transaction began */
+    unsigned stale_count;
 
-    struct {
-        bool due;
-        size_t index;
-        enum smtp_rcpt_outcome outcome;
-        struct peer_reply reply;
-        bool dsn_passed;
-    } result;
-    /* What recipients without a result of their own get, and the lane's display. */
+    bool result_due;
+    struct courier_event result;
+
+    /* What recipients without a result of their own get in the end. */
     enum smtp_rcpt_outcome failure_outcome;
-    struct peer_reply failure;
-    struct buf failure_text;
-    bool failure_has_host;
+    struct peer_reply failure; /* its text lies in failure_text */
     struct dns_address failure_address;
-    struct buf failure_host;
+    bool failed; /* an address or a session did */
     size_t report_at;
-    enum lane_verdict verdict;
+    enum lane_verdict lane_verdict;
+    bool host_took; /* a host took a transaction */
     bool uncertain;
 
+    struct buf failure_text;
+    struct buf failure_host;
     uint8_t failure_text_room[REPLY_KEPT_SIZE_MAX];
     uint8_t failure_host_room[DNS_NAME_SIZE_MAX + 2];
-    uint8_t target_room[DNS_NAME_SIZE_MAX + 2];
+    uint8_t target_room[DNS_NAME_SIZE_MAX + 16];
 };
 
 void courier_init(struct courier *k, const struct courier_config *cfg, const struct courier_job *job,

@@ -207,8 +207,12 @@ static void test_order(void **state)
         {'6', "d.example", "2001:db8::1"}, {'6', "d.example", "2001:db8::1"}};
     expect("families take turns", WORLD(families, ""), &TO_D,
         "d.example/2001:db8::1 d.example/192.0.2.1 d.example/2001:db8::1 d.example/192.0.2.1 ", "4.4.1");
-    expect("no IPv6 here", WORLD(one, "192.0.2.1=n"), &TO_D,
-        "d.example/192.0.2.1 d.example/192.0.2.1 d.example/192.0.2.1 d.example/192.0.2.1 d.example/192.0.2.1 ",
+    const struct fact no_route[] = {{'4', "d.example", "192.0.2.1"}, {'4', "d.example", "192.0.2.1"},
+        {'4', "d.example", "192.0.2.1"}, {'4', "d.example", "192.0.2.1"}, {'6', "d.example", "2001:db8::1"},
+        {'6', "d.example", "2001:db8::1"}};
+    expect("no IPv6 here", WORLD(no_route, "2001:db8::1=n"), &TO_D,
+        "d.example/2001:db8::1 d.example/192.0.2.1 d.example/2001:db8::1 d.example/192.0.2.1 d.example/192.0.2.1 "
+        "d.example/192.0.2.1 ",
         "4.4.1");
 }
 

@@ -16,7 +16,7 @@
 
 #include "dns/resolver.h"
 
-enum { TIMEOUT_MS = 60, POLLED_MAX = 256, RESULTS_MAX = 4096 };
+enum { TIMEOUT_MS = 150, POLLED_MAX = 256, RESULTS_MAX = 4096 };
 
 /* --- a scripted name server --- */
 
@@ -132,8 +132,8 @@ static bool answer(const struct server *s, const uint8_t *query, size_t size, bo
         r->data[3] |= 5;
     else if (label_is(query, "ok") || label_is(query, "slow"))
         put_addresses(r, 2, 60), put_opt(r);
-    else if (label_is(query, "ad"))
-        put_addresses(r, 1, 60), put_opt(r), r->data[3] |= query[3] & 0x20;
+    else if (label_is(query, "ad")) /* as a server that does not wait to be asked; two addresses when it was */
+        put_addresses(r, query[3] & 0x20 ? 2 : 1, 60), put_opt(r), r->data[3] |= 0x20;
     else if (label_is(query, "nx"))
         r->data[3] |= 3;
     else if (label_is(query, "nxsoa")) {
@@ -385,7 +385,7 @@ static void test_statuses(void **state)
         if (results[0].status != cases[i].status || results[0].count != cases[i].count)
             fail_msg("%s: %s, %u", cases[i].name, dns_status_text(results[0].status), results[0].count);
         int64_t took = now().ms - start.ms;
-        if (cases[i].status == DNS_TIMEOUT && (took < TIMEOUT_MS * 2 - 1 || took > TIMEOUT_MS * 2 + 400))
+        if (cases[i].status == DNS_TIMEOUT && (took < TIMEOUT_MS * 2 - 1 || took > TIMEOUT_MS * 2 + 3000))
             fail_msg("%s: %d ms", cases[i].name, (int)took);
         if (i == 8)
             assert_int_equal(servers[0].asked_tcp, 0);
@@ -412,10 +412,24 @@ static void test_chain(void **state)
     end();
 }
 
+/* c-ares stops offering EDNS in a channel whose server did not understand it; the next question must not suffer. */
+static void test_server_without_edns(void **state)
+{
+    (void)state;
+    begin_with((struct resolver_config){.parallel_max = 1}, 1);
+    ask("formerr.a", 0);
+    run(1);
+    ask("formerr.b", 1);
+    run(2);
+    assert_int_equal(results[0].status, DNS_OK);
+    assert_int_equal(results[1].status, DNS_OK);
+    end();
+}
+
 static void test_other_server(void **state)
 {
     (void)state;
-    begin_with((struct resolver_config){.cache.entries = 0}, 2);
+    begin_with((struct resolver_config){.timeout_ms = 600}, 2);
     servers[0].refuses = true;
     ask("ok.example", 0);
     run(1);
@@ -426,8 +440,8 @@ static void test_other_server(void **state)
     ask("ok.example", 1);
     run(2);
     assert_int_equal(results[1].status, DNS_OK);
-    assert_in_range(now().ms - start.ms, TIMEOUT_MS / 2 - 1, TIMEOUT_MS * 2);
-    ask("ok.example", 2); /* the silent one is not the first any more */
+    assert_in_range(now().ms - start.ms, 299, 1200); /* each server gets its part of the time */
+    ask("ok.example", 2);                            /* the silent one is not the first any more */
     unsigned before = servers[0].asked_udp;
     run(3);
     assert_int_equal(servers[0].asked_udp, before);
@@ -494,6 +508,7 @@ static void test_authentic(void **state)
         run(1);
         ask("ad.example", 1);
         run(2);
+        assert_int_equal(results[0].count, trust ? 2 : 1);
         assert_int_equal(results[0].authentic, trust);
         assert_int_equal(results[1].authentic, trust);
         end();
@@ -512,13 +527,16 @@ static void test_cancel(void **state)
     resolver_cancel(resolver, waiting);
     resolver_cancel(resolver, silent);
     resolver_cancel(resolver, joined); /* leaves the only slot, and nx.example takes it */
+    assert_true(resolver_deadline(resolver).ms <= now().ms);
     resolver_cancel(resolver, (struct resolver_token){0});
     resolver_cancel(resolver, (struct resolver_token){UINT64_MAX});
     run(1);
     assert_int_equal(results[3].status, DNS_NXDOMAIN);
+    struct resolver_token old = ask("ok.example", 2);
+    resolver_cancel(resolver, old);
     struct resolver_token again = ask("ok.example", 4);
-    assert_int_not_equal(again.value, waiting.value);
-    resolver_cancel(resolver, waiting); /* an old token touches nothing */
+    assert_int_not_equal(again.value, old.value);
+    resolver_cancel(resolver, old); /* touches nothing */
     run(2);
     assert_int_equal(results[4].status, DNS_OK);
     struct resolver_token bad = ask("", 5);
@@ -557,11 +575,12 @@ static void test_bounds(void **state)
     end();
 
     begin_with((struct resolver_config){.parallel_max = 1}, 1);
-    ask("silent.example", 0);
-    ask("ok.example", 1);
+    struct instant one = now();
+    assert_true(is_ok(resolver_ask(resolver, one, BYTES("silent.example"), DNS_TYPE_A, 0, &token)));
+    assert_true(is_ok(resolver_ask(resolver, one, BYTES("ok.example"), DNS_TYPE_A, 1, &token)));
     run(2);
     assert_int_equal(results[0].status, DNS_TIMEOUT);
-    assert_true(results[1].status == DNS_BUSY || results[1].status == DNS_TIMEOUT);
+    assert_int_equal(results[1].status, DNS_BUSY);
     end();
 }
 
@@ -624,6 +643,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_server_without_edns),
         cmocka_unit_test(test_other_server),
         cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_cache_and_joining),

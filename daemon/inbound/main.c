@@ -1,0 +1,284 @@
+/* Start-up as a checklist: users' names and certificate while files can be read, the census, the doors; then the channel to
+ * queued, and the ports once ids are in stock, so that the first client is not told to come again. */
+#include "daemon/inbound/inbound.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/edge/listener.h"
+#include "daemon/inbound/session.h"
+
+enum { LISTENERS_MAX = 256, PEM_SIZE_MAX = 262144 };
+
+/* A listening socket: waiting for the start, then open. */
+struct gate {
+    struct inbound_process *ip;
+    const struct door *door;
+    int fd;
+    struct listener *listener;
+};
+
+struct inbound_process {
+    struct inbound in;
+    struct process *process;
+    struct door *doors; /* one for each of cfg->listens, and the last for run_dir/inject */
+    struct gate gates[LISTENERS_MAX];
+    size_t gate_count;
+    bool go, open;
+};
+
+static struct inbound_process *of_inbound(struct inbound *in)
+{
+    return (struct inbound_process *)((char *)in - offsetof(struct inbound_process, in));
+}
+
+/* --- listeners --- */
+
+static void on_accept(void *owner, struct listener *l, int fd)
+{
+    struct gate *gate = owner;
+
+    (void)l;
+    session_new(&gate->ip->in, gate->door, fd);
+}
+
+static void gate_open(struct gate *gate)
+{
+    struct result r = listener_new(gate->ip->in.loop, gate->fd, on_accept, gate, &gate->listener);
+
+    if (is_ok(r))
+        gate->fd = -1;
+    else
+        process_fail(gate->ip->process, r.why);
+}
+
+static void gates_open(struct inbound_process *ip)
+{
+    if (!ip->go || ip->in.draining || ip->open)
+        return;
+    ip->open = true;
+    for (size_t i = 0; i < ip->gate_count; i++)
+        gate_open(&ip->gates[i]);
+    process_ready(ip->process);
+}
+
+static void gates_close(struct inbound_process *ip)
+{
+    for (size_t i = 0; i < ip->gate_count; i++) {
+        listener_free(&ip->gates[i].listener);
+        if (ip->gates[i].fd >= 0)
+            close(ip->gates[i].fd);
+        ip->gates[i].fd = -1;
+    }
+}
+
+/* --- what the supervisor says --- */
+
+static void on_listener(void *ctx, uint32_t listen_index, uint32_t address_index, int fd)
+{
+    struct inbound_process *ip = ctx;
+    size_t door = listen_index == LISTENER_INJECT ? ip->in.cfg->listen_count : listen_index;
+    struct gate *gate = &ip->gates[ip->gate_count];
+
+    (void)address_index;
+    if (door > ip->in.cfg->listen_count || ip->gate_count == LISTENERS_MAX || ip->in.draining) {
+        close(fd);
+        return;
+    }
+    *gate = (struct gate){.ip = ip, .door = &ip->doors[door], .fd = fd};
+    ip->gate_count++;
+    if (ip->open)
+        gate_open(gate);
+}
+
+static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int fd)
+{
+    struct inbound_process *ip = ctx;
+
+    (void)peer_index;
+    if (peer != ROLE_QUEUED) {
+        close(fd);
+        return;
+    }
+    depot_channel(ip->in.depot, fd);
+}
+
+static void on_go(void *ctx)
+{
+    struct inbound_process *ip = ctx;
+
+    ip->go = true;
+    if (depot_is_stocked(ip->in.depot))
+        gates_open(ip);
+}
+
+static void on_stocked(struct inbound *in)
+{
+    gates_open(of_inbound(in));
+}
+
+static void on_emptied(struct inbound *in)
+{
+    process_exit(of_inbound(in)->process, 0);
+}
+
+static void on_drain(void *ctx)
+{
+    struct inbound_process *ip = ctx;
+    struct session *next;
+
+    ip->in.draining = true;
+    gates_close(ip);
+    for (struct session *s = ip->in.first; s != NULL; s = next) {
+        next = session_next(s);
+        session_stop(s);
+    }
+    if (ip->in.first == NULL)
+        on_emptied(&ip->in);
+}
+
+static const struct process_handlers HANDLERS = {
+    .on_channel = on_channel, .on_listener = on_listener, .on_go = on_go, .on_drain = on_drain};
+
+/* --- start-up --- */
+
+static RESULT file_read(const char *path, struct buf *out)
+{
+    FILE *file = fopen(path, "rb");
+    size_t got;
+
+    if (file == NULL)
+        return FAIL_SYS(errno, "the file cannot be opened");
+    got = fread(out->data, 1, out->size_max, file);
+    out->size = got;
+    fclose(file);
+    return got < out->size_max ? OK : FAIL(CODE_FULL, "the file is too large");
+}
+
+static RESULT certificate_load(struct inbound *in)
+{
+    const struct config *cfg = in->cfg;
+    uint8_t *octets;
+    struct buf certificate, key;
+    struct result r;
+
+    if (cfg->tls_certificate.size == 0)
+        return OK;
+    octets = mem_take((size_t)PEM_SIZE_MAX * 2);
+    if (octets == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    buf_init(&certificate, octets, PEM_SIZE_MAX);
+    buf_init(&key, octets + PEM_SIZE_MAX, PEM_SIZE_MAX);
+    r = file_read((const char *)cfg->tls_certificate.data, &certificate);
+    if (is_ok(r) && cfg->tls_key.size > 0)
+        r = file_read((const char *)cfg->tls_key.data, &key);
+    if (is_ok(r))
+        r = tls_context_server(
+            buf_bytes(&certificate), buf_bytes(cfg->tls_key.size > 0 ? &key : &certificate), &in->tls);
+    explicit_bzero(octets, (size_t)PEM_SIZE_MAX * 2);
+    mem_free(octets);
+    return r;
+}
+
+static enum smtp_class class_of(enum listen_class class)
+{
+    switch (class) {
+    case LISTEN_SMTP:
+        return SMTP_CLASS_MX;
+    case LISTEN_SUBMISSION:
+    case LISTEN_SUBMISSIONS:
+        return SMTP_CLASS_SUBMISSION;
+    case LISTEN_LOCAL:
+        return SMTP_CLASS_LOCAL;
+    }
+    return SMTP_CLASS_MX;
+}
+
+static void door_fill(struct door *door, const struct inbound *in, const struct config_listen *listen)
+{
+    const struct config *cfg = in->cfg;
+    bool starttls;
+
+    door->listen = listen;
+    door->class = listen == NULL ? LISTEN_LOCAL : listen->class;
+    door->tls = listen == NULL ? LISTEN_TLS_NONE : listen->tls;
+    starttls = in->tls != NULL && (door->tls == LISTEN_TLS_OPPORTUNISTIC || door->tls == LISTEN_TLS_REQUIRED);
+    door->smtp = (struct smtp_server_config){
+        .hostname = cfg->hostname,
+        .class = class_of(door->class),
+        .extensions = SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | SMTP_EXT_ENHANCEDSTATUSCODES |
+                      SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN | SMTP_EXT_CHUNKING | SMTP_EXT_XCLIENT |
+                      (starttls ? (uint32_t)SMTP_EXT_STARTTLS : 0),
+        .size_max = cfg->limits.message_size,
+        .rcpt_max = cfg->limits.recipients,
+        .error_max = cfg->limits.errors,
+        .received_max = cfg->limits.received,
+        .tls_required = door->tls == LISTEN_TLS_REQUIRED,
+        .bare_newline_convert = listen != NULL && listen->bare_newline_convert,
+        .strict_pipelining = class_of(door->class) == SMTP_CLASS_MX,
+        .idle_timeout_ms = cfg->timeouts.server_idle,
+        .data_block_timeout_ms = cfg->timeouts.block,
+        .session_max_ms = cfg->timeouts.session,
+    };
+}
+
+static RESULT inbound_init(struct inbound_process *ip)
+{
+    struct inbound *in = &ip->in;
+    size_t count = in->cfg->listen_count;
+
+    users_load(&in->users);
+    TRY(certificate_load(in));
+    TRY(census_open((uint64_t)getppid(), in->cfg->limits.sessions, &in->census));
+    TRY(conn_room_new(in->loop, &in->room));
+    in->depot = depot_new(in->loop, &SESSION_DEPOT_HANDLERS, in);
+    ip->doors = mem_take_zero((count + 1) * sizeof *ip->doors);
+    if (in->depot == NULL || ip->doors == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    for (size_t i = 0; i <= count; i++)
+        door_fill(&ip->doors[i], in, i < count ? &in->cfg->listens[i] : NULL);
+    return OK;
+}
+
+static void inbound_fini(struct inbound_process *ip)
+{
+    struct inbound *in = &ip->in;
+
+    gates_close(ip);
+    for (struct session *s = in->first; s != NULL; s = session_next(s))
+        session_cut(s);
+    if (in->room != NULL)
+        while (conn_room_count(in->room) > 0)
+            loop_turn(in->loop, false); /* closing handles close */
+    conn_room_free(&in->room);
+    depot_free(&in->depot);
+    census_close(&in->census);
+    tls_context_free(&in->tls);
+    users_fini(&in->users);
+    mem_free(ip->doors);
+}
+
+int inbound_main(struct process *p)
+{
+    struct inbound_process *ip = mem_take_zero(sizeof *ip);
+    struct result r;
+    int status = 1;
+
+    if (ip == NULL) {
+        process_fail(p, "out of memory");
+        return process_serve(p, &HANDLERS, NULL);
+    }
+    ip->process = p;
+    ip->in.loop = process_loop(p);
+    ip->in.cfg = process_config(p);
+    ip->in.stocked = on_stocked;
+    ip->in.emptied = on_emptied;
+    r = inbound_init(ip);
+    if (!is_ok(r))
+        process_fail(p, r.why);
+    status = process_serve(p, &HANDLERS, ip);
+    inbound_fini(ip);
+    mem_free(ip);
+    return status;
+}

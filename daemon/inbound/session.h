@@ -1,0 +1,51 @@
+/* session: one client: its connection, its SMTP server core, its transaction. docs/states/session.md.
+ *
+ * For: inbound.c, which accepts and counts. Not for: what SMTP says (smtp/server.h), who may relay (policy.h), storing
+ * (depot.h): this is where their questions and answers meet.
+ *   TRY(session_new(inbound, door, fd));      from then on it lives by itself, until its connection is closed
+ *   session_stop(session)                     we are going down: 421 4.3.2 when nothing is under way
+ * Lifetime: until the connection's `closed`; it then takes itself off inbound's list. Threads: none. */
+#ifndef MANSIO_INBOUND_SESSION_H
+#define MANSIO_INBOUND_SESSION_H
+
+#include "daemon/config/config.h"
+#include "daemon/edge/conn.h"
+#include "daemon/inbound/census.h"
+#include "daemon/inbound/depot.h"
+#include "daemon/inbound/users.h"
+#include "smtp/server.h"
+
+struct session;
+
+/* One listening class: what its sessions are told and offered. */
+struct door {
+    const struct config_listen *listen; /* NULL: run_dir/inject */
+    enum listen_class class;
+    enum listen_tls tls;
+    struct smtp_server_config smtp;
+};
+
+struct inbound {
+    struct loop *loop;
+    const struct config *cfg;
+    struct conn_room *room;
+    struct depot *depot;
+    struct census *census;
+    struct tls_context *tls; /* NULL: no certificate */
+    struct users users;
+    struct session *first;
+    uint64_t last_session;
+    bool draining;
+    void (*stocked)(struct inbound *in); /* mail can be taken */
+    void (*emptied)(struct inbound *in); /* the last session of a draining process is gone */
+};
+
+/* Takes the descriptor. Turned away (421) when the limits say so. */
+void session_new(struct inbound *in, const struct door *door, int fd);
+void session_stop(struct session *s);
+/* At once, without a word: the process ends. */
+void session_cut(struct session *s);
+struct session *session_next(const struct session *s);
+extern const struct depot_handlers SESSION_DEPOT_HANDLERS;
+
+#endif

@@ -1,0 +1,117 @@
+#include "daemon/queued/control_parts.h"
+
+enum step control_stats_step(struct control *c, struct buf *out)
+{
+    struct store_stats stats;
+
+    if (c->lines > 0)
+        return STEP_DONE;
+    store_stats_get(c->setup.store, &stats);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+        {"messages", stats.messages},
+        {"recipients", stats.recipients},
+        {"waiting", stats.due_rows},
+        {"held", stats.recipients > stats.due_rows ? stats.recipients - stats.due_rows : 0},
+        {"lanes", stats.lanes},
+        {"history", stats.history},
+        {"quarantine", stats.quarantine},
+        {"map_size", stats.map_size},
+        {"used_size", stats.used_size},
+        {"commits", stats.commits},
+        {"in_flight", c->setup.scheduler != NULL ? scheduler_in_flight(c->setup.scheduler) : 0},
+    };
+    struct result r = buf_put_str(out, "{\"v\":1");
+
+    for (size_t i = 0; i < COUNT_OF(fields) && is_ok(r); i++)
+        r = json_put_field_number(out, fields[i].name, (int64_t)fields[i].value);
+    if (is_ok(r))
+        r = json_put_field_bool(out, "running", c->setup.ports != NULL);
+    if (is_ok(r))
+        r = buf_put_str(out, "}\n");
+    ASSERT(is_ok(r)); /* it is the first piece, and small */
+    c->lines = 1;
+    return STEP_DONE;
+}
+
+static RESULT lane_put(struct buf *out, const struct lane_view *view, struct walltime now)
+{
+    const struct lane_health *health = &view->health;
+    const char *state = health->suspended                                 ? "suspended"
+                        : !walltime_reached(health->suspended_until, now) ? "backing-off"
+                        : view->in_flight > 0                             ? "active"
+                        : walltime_reached(view->first_due, now)          ? "due"
+                                                                          : "waiting";
+
+    TRY(buf_put_str(out, "{\"v\":1"));
+    TRY(json_put_field_text(out, "lane", view->name));
+    TRY(json_put_field_str(out, "state", state));
+    TRY(json_put_field_number(out, "in_flight", view->in_flight));
+    TRY(json_put_field_number(out, "slots", view->slots));
+    TRY(json_put_field_number(out, "slots_limit", health->slots_limit));
+    TRY(json_put_field_number(out, "next", view->first_due.ms == INT64_MAX ? 0 : control_seconds(view->first_due)));
+    TRY(json_put_field_number(out, "backoff_until", control_seconds(health->suspended_until)));
+    TRY(json_put_field_number(out, "failures", health->failures));
+    TRY(json_put_field_text(out, "last_error", health->last_error));
+    return buf_put_str(out, "}\n");
+}
+
+/* The health that the store keeps of exactly this lane, or none. */
+static void stored_health(struct control *c, struct bytes name, struct lane_health *health_out)
+{
+    struct bytes before = bytes_head(name, name.size > 0 ? name.size - 1 : 0), found;
+
+    *health_out = (struct lane_health){0};
+    /* names between `before` and `name` are few; the bound keeps a hostile set of names from costing more */
+    for (unsigned i = 0; i < 32; i++) {
+        if (!is_ok(store_lane_next(c->setup.store, before, &found, health_out)))
+            break;
+        if (bytes_equal(found, name))
+            return;
+        if (bytes_compare(found, name) > 0)
+            break;
+        before = found;
+    }
+    *health_out = (struct lane_health){0};
+}
+
+/* Offline: the lanes that have work, in the order of their names. */
+static enum step stored_lane_step(struct control *c, struct walltime now, struct buf *out)
+{
+    struct store_due first;
+    struct lane_view view = {0};
+    size_t before = out->size;
+
+    if (!is_ok(store_due_lane_next(c->setup.store, (struct bytes){c->lane, c->lane_size}, &view.name, &first)))
+        return STEP_DONE;
+    view.first_due = first.next_try;
+    stored_health(c, view.name, &view.health);
+    if (!is_ok(lane_put(out, &view, now))) {
+        out->size = before;
+        return STEP_FULL;
+    }
+    c->lane_size = view.name.size <= sizeof c->lane ? view.name.size : sizeof c->lane;
+    memcpy(c->lane, view.name.data, c->lane_size);
+    c->lines++;
+    return STEP_MORE;
+}
+
+enum step control_lanes_step(struct control *c, struct walltime now, struct buf *out)
+{
+    size_t cursor = (size_t)c->cursor, before = out->size;
+    struct lane_view view;
+
+    if (c->setup.scheduler == NULL)
+        return stored_lane_step(c, now, out);
+    if (!scheduler_lane_view(c->setup.scheduler, &cursor, &view))
+        return STEP_DONE;
+    if (!is_ok(lane_put(out, &view, now))) {
+        out->size = before;
+        return STEP_FULL;
+    }
+    c->cursor = cursor;
+    c->lines++;
+    return STEP_MORE;
+}

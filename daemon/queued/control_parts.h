@@ -1,0 +1,32 @@
+/* control_parts: what the files of control share among themselves; nobody else includes it.
+ *
+ * A step writes one piece of the answer, whole or not at all (`out` as before, state as before). */
+#ifndef MANSIO_QUEUED_CONTROL_PARTS_H
+#define MANSIO_QUEUED_CONTROL_PARTS_H
+
+#include "daemon/base/json_put.h"
+#include "daemon/queued/control.h"
+
+enum step {
+    STEP_MORE, /* there is another piece */
+    STEP_FULL, /* no room left for it now */
+    STEP_DONE, /* the verb's lines are all written */
+};
+
+/* Makes the answer an error. Both are literals. */
+void control_refuse(struct control *c, const char *code, const char *error);
+/* Reads one request line into c->verb and what goes with it, or refuses. (control_request.c) */
+void control_request(struct control *c, struct bytes line);
+
+/* One message's head or one recipient of it. (control_list.c) */
+enum step control_list_step(struct control *c, struct walltime now, struct buf *out);
+enum step control_show_step(struct control *c, struct walltime now, struct buf *out);
+/* Whether this peer may see the message. */
+bool control_may_see(const struct control *c, const struct envelope_head *head);
+/* (control_lanes.c) */
+enum step control_stats_step(struct control *c, struct buf *out);
+enum step control_lanes_step(struct control *c, struct walltime now, struct buf *out);
+/* Epoch seconds. */
+int64_t control_seconds(struct walltime t);
+
+#endif

@@ -1,0 +1,41 @@
+/* queuectl: the postmaster's command; its verbs, one function each, and what they share.
+ *
+ * For: tools/queuectl.c, tools/queuectl_*.c and tools/mailq.c. Not for: daemons. */
+#ifndef MANSIO_TOOLS_QUEUECTL_H
+#define MANSIO_TOOLS_QUEUECTL_H
+
+#include "daemon/config/config.h"
+
+/* What the programs end with; sysexits.h where it has a word for it. */
+enum tool_exit {
+    TOOL_OK = 0,
+    TOOL_FAILED = 1,       /* no such message, refused, or fsck found something */
+    TOOL_USAGE = 64,       /* EX_USAGE */
+    TOOL_UNAVAILABLE = 69, /* EX_UNAVAILABLE: the daemon is down and the verb needs it, or the queue cannot be opened */
+    TOOL_NO_RIGHT = 77,    /* EX_NOPERM */
+    TOOL_CONFIG = 78,      /* EX_CONFIG */
+};
+
+struct tool {
+    const char *program; /* for error messages */
+    const char *config_path;
+    const struct config *cfg;
+    bool json;
+    bool yes;         /* do not ask */
+    bool traditional; /* mailq's form of list */
+    const char *lane;
+};
+
+enum tool_exit tool_list(const struct tool *t);
+enum tool_exit tool_show(const struct tool *t, char *const *ids, size_t count);
+enum tool_exit tool_stats(const struct tool *t);
+enum tool_exit tool_lanes(const struct tool *t);
+enum tool_exit tool_change(const struct tool *t, const char *verb, char *const *ids, size_t count);
+enum tool_exit tool_fsck(const struct tool *t);
+
+/* Reads the configuration named by -c/-C, MANSIO_CONFIG or the default; says why not on stderr. */
+enum tool_exit tool_configure(struct tool *t, const char *option, struct config **cfg_out);
+/* Flushes standard output: a full disk or a closed pipe must not end in exit 0. */
+enum tool_exit tool_finish(const struct tool *t, enum tool_exit exit);
+
+#endif
