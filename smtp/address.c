@@ -162,8 +162,7 @@ bool helo_is_valid(struct bytes name)
 
 /* Where a quoted string ends: on success *in is past the closing quote and *inner_out lies between the quotes;
  * *plain_out says that without quotes it would be a dot-string. */
-static RESULT
-quoted_take(struct bytes *in, struct bytes *inner_out, bool *plain_out)
+static RESULT quoted_take(struct bytes *in, struct bytes *inner_out, bool *plain_out)
 {
     bool plain = true, after_dot = true;
     size_t i = 1;
@@ -189,8 +188,7 @@ quoted_take(struct bytes *in, struct bytes *inner_out, bool *plain_out)
 }
 
 /* The octets that a quoted string stands for, with quotes and the needed backslashes put back unless plain. */
-static RESULT
-quoted_put(struct buf *room, struct bytes inner, bool plain)
+static RESULT quoted_put(struct buf *room, struct bytes inner, bool plain)
 {
     if (!plain)
         TRY(buf_put_octet(room, '"'));
@@ -212,8 +210,7 @@ address_put_unquoted(struct buf *out, struct bytes local_part)
     return quoted_put(out, (struct bytes){local_part.data + 1, local_part.size - 2}, true);
 }
 
-static RESULT
-dot_string_take(struct bytes *in, struct bytes *local_out)
+static RESULT dot_string_take(struct bytes *in, struct bytes *local_out)
 {
     bool after_dot = true;
     size_t i = 0;
@@ -235,8 +232,7 @@ dot_string_take(struct bytes *in, struct bytes *local_out)
     return OK;
 }
 
-static RESULT
-local_part_take(struct bytes *in, unsigned allow, struct buf *room, struct bytes *local_out)
+static RESULT local_part_take(struct bytes *in, unsigned allow, struct buf *room, struct bytes *local_out)
 {
     struct bytes raw;
     bool plain = true;
@@ -275,8 +271,7 @@ static size_t domain_span(struct bytes in)
     return i;
 }
 
-static RESULT
-domain_check(struct bytes domain, unsigned allow, enum address_domain_kind *kind_out)
+static RESULT domain_check(struct bytes domain, unsigned allow, enum address_domain_kind *kind_out)
 {
     if (domain.size > DOMAIN_SIZE_MAX)
         return FAIL(CODE_FULL, "domain too long");
@@ -292,8 +287,7 @@ domain_check(struct bytes domain, unsigned allow, enum address_domain_kind *kind
     return OK;
 }
 
-static RESULT
-domain_take(struct bytes *in, unsigned allow, struct buf *room, struct address *a)
+static RESULT domain_take(struct bytes *in, unsigned allow, struct buf *room, struct address *a)
 {
     struct bytes domain = bytes_head(*in, domain_span(*in));
     size_t start = room->size;
@@ -307,8 +301,7 @@ domain_take(struct bytes *in, unsigned allow, struct buf *room, struct address *
 }
 
 /* RFC 5321 appendix C: "@one.example,@two.example:" is read and forgotten. */
-static RESULT
-route_skip(struct bytes *in, unsigned allow)
+static RESULT route_skip(struct bytes *in, unsigned allow)
 {
     enum address_domain_kind kind;
 
@@ -329,8 +322,7 @@ route_skip(struct bytes *in, unsigned allow)
     return OK;
 }
 
-static RESULT
-mailbox_take(struct bytes *in, unsigned allow, struct buf *room, struct address *address_out)
+static RESULT mailbox_take(struct bytes *in, unsigned allow, struct buf *room, struct address *address_out)
 {
     struct address a = {.domain_kind = ADDRESS_DOMAIN_NONE};
     size_t start = room->size;
@@ -339,7 +331,10 @@ mailbox_take(struct bytes *in, unsigned allow, struct buf *room, struct address 
     bool alone = in->size == 0 || in->data[0] != '@';
     if (alone && !((allow & ADDRESS_POSTMASTER) && bytes_equal_nocase(a.local_part, BYTES("postmaster"))))
         return FAIL(CODE_SYNTAX, "address without a domain");
-    if (!alone) {
+    if (alone) {
+        for (size_t i = start; i < room->size; i++)
+            room->data[i] = octet_lower(room->data[i]);
+    } else {
         TRY(buf_put_octet(room, '@'));
         *in = bytes_after(*in, 1);
         TRY(domain_take(in, allow, room, &a));

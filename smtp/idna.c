@@ -5,8 +5,7 @@
 #include "smtp/address.h"
 #include "smtp/idna.h"
 
-static RESULT
-ascii_put(struct bytes domain, struct buf *out)
+static RESULT ascii_put(struct bytes domain, struct buf *out)
 {
     for (size_t i = 0; i < domain.size; i++)
         TRY(buf_put_octet(out, octet_lower(domain.data[i])));

@@ -1,8 +1,7 @@
 #include "smtp/received.h"
 
 /* A word or address: printable, and nothing that opens or closes a comment, a string or a clause. */
-static RESULT
-put_clean(struct buf *out, struct bytes text)
+static RESULT put_clean(struct buf *out, struct bytes text)
 {
     for (size_t i = 0; i < text.size; i++) {
         uint8_t o = text.data[i];
@@ -13,8 +12,7 @@ put_clean(struct buf *out, struct bytes text)
 }
 
 /* from NAME (rdns [address]) (TLSv1.3 cipher) */
-static RESULT
-put_from_network(struct buf *out, const struct received *r)
+static RESULT put_from_network(struct buf *out, const struct received *r)
 {
     bool v6 = bytes_index(r->address, ':') != BYTES_NOT_FOUND;
 
@@ -33,8 +31,7 @@ put_from_network(struct buf *out, const struct received *r)
     return buf_put_octet(out, ')');
 }
 
-static RESULT
-put_from_local(struct buf *out, const struct received *r)
+static RESULT put_from_local(struct buf *out, const struct received *r)
 {
     TRY(put_clean(out, r->login.size > 0 ? r->login : BYTES("unknown")));
     TRY(buf_put_str(out, " (uid "));

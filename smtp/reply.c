@@ -20,8 +20,7 @@ size_t reply_size_max(size_t text_size)
     return text + (text / (REPLY_LINE_SIZE_MAX - REPLY_OVERHEAD_MAX) + 1) * REPLY_OVERHEAD_MAX;
 }
 
-static RESULT
-reply_line_put(struct buf *out, const struct reply *reply, struct bytes text, bool last)
+static RESULT reply_line_put(struct buf *out, const struct reply *reply, struct bytes text, bool last)
 {
     TRY(buf_put_u64(out, reply->code));
     TRY(buf_put_octet(out, last ? ' ' : '-'));

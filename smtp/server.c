@@ -328,8 +328,6 @@ size_t smtp_server_feed(struct smtp_server *s, struct instant now, struct bytes 
     }
     s->input_left = at < in.size;
     s->out_full = s->input_left && s->event_count == 0;
-    if (s->event_count == 0)
-        stop_check(s);
     return at;
 }
 
@@ -343,10 +341,11 @@ static bool out_is_due(const struct smtp_server *s)
 
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *event_out)
 {
+    out_settle(s);
+    if (s->event_count == 0)
+        stop_check(s);
     struct smtp_event *head = &s->events[s->event_first];
     bool last = s->event_count > 0 && (head->kind == SMTP_EVENT_START_TLS || head->kind == SMTP_EVENT_CLOSE);
-
-    out_settle(s);
     if ((s->event_count == 0 || last) && out_is_due(s)) {
         *event_out = (struct smtp_event){.kind = SMTP_EVENT_REPLY, .bytes = buf_bytes(&s->out)};
         s->out_given = true;
@@ -422,7 +421,6 @@ smtp_server_answer(struct smtp_server *s, struct instant now, const struct smtp_
         server_close(s, SMTP_CLOSE_TURNED_AWAY, NULL);
     if (s->state == SERVER_READY && s->early)
         server_close_early(s);
-    stop_check(s);
     return OK;
 }
 
@@ -459,9 +457,7 @@ void smtp_server_hangup(struct smtp_server *s)
 
 void smtp_server_stop(struct smtp_server *s)
 {
-    s->stopping = true;
-    out_settle(s);
-    stop_check(s);
+    s->stopping = true; /* the next event is the end, or the answer that is still owed */
 }
 
 const struct smtp_peer *smtp_server_peer(const struct smtp_server *s)

@@ -249,7 +249,7 @@ static void chunk_end(struct smtp_server *s, struct instant now)
         content_end(s, now);
         return;
     }
-    struct result r = buf_put_u64(&text, t->data.size);
+    struct result r = buf_put_u64(&text, t->chunks_size);
     if (is_ok(r))
         r = buf_put_str(&text, " octets so far");
     ASSERT(is_ok(r));
@@ -271,6 +271,8 @@ void server_bdat(struct smtp_server *s, struct instant now, struct bytes argumen
     s->chunk_refusal = bdat_obstacle(s);
     if (s->chunk_refusal == NULL && !s->transaction->content && !content_begin(s, true))
         s->chunk_refusal = &no_memory;
+    if (s->chunk_refusal == NULL)
+        s->transaction->chunks_size += bdat.size;
     server_enter(s, now, SERVER_CHUNK);
     if (s->chunk_left == 0)
         chunk_end(s, now);

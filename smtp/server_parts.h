@@ -37,6 +37,7 @@ struct smtp_transaction {
     uint32_t rcpt_count;
     struct bytes only_rcpt; /* the first accepted */
     uint64_t body_size;
+    uint64_t chunks_size; /* as BDAT announced them */
     struct reply refusal;
     struct data_reader data;
     struct header_scan header;
