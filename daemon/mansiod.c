@@ -1,8 +1,11 @@
 /* mansiod: the roles of this build, and nothing else. */
+#include "daemon/inbound/inbound.h"
+#include "daemon/queued/queued.h"
 #include "daemon/supervisor/house.h"
 
 static const struct house_role roles[ROLE_COUNT] = {
-    [ROLE_SUPERVISOR] = {NULL},
+    [ROLE_INBOUND] = {inbound_main},
+    [ROLE_QUEUED] = {queued_main},
 };
 
 int main(int argc, char **argv)

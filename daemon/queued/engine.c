@@ -1,0 +1,589 @@
+#include "daemon/queued/engine_parts.h"
+
+static void batch_reset(struct batch *b)
+{
+    *b = (struct batch){0};
+    b->publish_end = &b->publish;
+    b->spills_end = &b->spills;
+    b->done_end = &b->done;
+}
+
+struct engine *engine_new(const struct engine_setup *setup)
+{
+    struct engine *e = mem_take_zero(sizeof *e);
+
+    if (e == NULL)
+        return NULL;
+    e->cfg = setup->config;
+    e->store = setup->store;
+    e->ports = setup->ports;
+    e->rng.state = setup->seed;
+    e->open = true;
+    e->disk_free = UINT64_MAX;
+    batch_reset(&e->batch);
+    arena_init(&e->scratch, SCRATCH_SIZE_MAX);
+    e->effects_end = &e->effects;
+    e->dsn_room = mem_take(DSN_SIZE_MAX);
+    e->scheduler =
+        scheduler_new(&(struct scheduler_config){.lane_slots_max = setup->config->limits.connections_per_lane,
+                          .slots_max = 0,
+                          .backoff = setup->config->retry},
+            setup->seed);
+    if (e->dsn_room == NULL || e->scheduler == NULL)
+        engine_free(&e);
+    return e;
+}
+
+static void saves_free(struct save *save)
+{
+    while (save != NULL) {
+        struct save *next = save->next;
+        mem_free(save);
+        save = next;
+    }
+}
+
+static void drops_free(struct drop *drop)
+{
+    while (drop != NULL) {
+        struct drop *next = drop->next;
+        mem_free(drop);
+        drop = next;
+    }
+}
+
+void engine_free(struct engine **e)
+{
+    struct engine *gone = *e;
+    void *value = NULL;
+
+    if (gone == NULL)
+        return;
+    *e = NULL;
+    for (size_t i = 0; map_next(&gone->transactions, &i, &value);)
+        tx_free(value);
+    for (size_t i = 0; map_next(&gone->jobs, &i, &value);) {
+        struct job *job = value;
+        arena_fini(&job->arena);
+        mem_free(job);
+    }
+    while (gone->batch.spills != NULL) {
+        struct spill *next = gone->batch.spills->next;
+        spill_free(gone->batch.spills);
+        gone->batch.spills = next;
+    }
+    drops_free(gone->batch.drops);
+    saves_free(gone->batch.saves);
+    while (gone->peers != NULL) {
+        struct engine_peer *next = gone->peers->next;
+        mem_free(gone->peers);
+        gone->peers = next;
+    }
+    map_fini(&gone->transactions);
+    map_fini(&gone->jobs);
+    map_fini(&gone->flights);
+    map_fini(&gone->damaged);
+    arena_fini(&gone->scratch);
+    mem_free(gone->dsn_room);
+    if (gone->scheduler != NULL)
+        scheduler_free(&gone->scheduler);
+    mem_free(gone);
+}
+
+/* --- ids --- */
+
+/* Ids start at the clock, so that two queues (or one that was wiped) do not name two messages alike. */
+static uint64_t ids_floor(struct walltime now)
+{
+    return (uint64_t)(now.ms > 0 ? now.ms : 1) << 10;
+}
+
+static RESULT ids_reserve(struct engine *e, struct walltime now, struct id_block *block_out)
+{
+    struct message_id first;
+
+    TRY(store_ids_reserve(e->store, ids_floor(now), IDS_BLOCK_COUNT, &first));
+    *block_out = (struct id_block){.next = first.value, .end = first.value + IDS_BLOCK_COUNT};
+    return OK;
+}
+
+RESULT engine_take_id(struct engine *e, struct message_id *id_out)
+{
+    if (e->ids.next == e->ids.end) {
+        e->ids = e->ids_spare;
+        e->ids_spare = (struct id_block){0, 0};
+    }
+    if (e->ids.next == e->ids.end)
+        return FAIL(CODE_FULL, "no message id set aside");
+    *id_out = (struct message_id){e->ids.next++};
+    return OK;
+}
+
+/* --- start, peers --- */
+
+static RESULT lanes_read(struct engine *e)
+{
+    uint8_t room[LANE_NAME_SIZE_MAX];
+    struct bytes after = BYTES_NONE;
+    struct bytes lane;
+    struct store_due first;
+    struct lane_health health;
+    struct result r;
+
+    while (is_ok(r = store_due_lane_next(e->store, after, &lane, &first))) {
+        TRY(scheduler_lane_due(e->scheduler, lane, first.next_try));
+        memcpy(room, lane.data, lane.size);
+        after = (struct bytes){room, lane.size};
+    }
+    if (r.code != CODE_GONE)
+        return r;
+    after = BYTES_NONE;
+    while (is_ok(r = store_lane_next(e->store, after, &lane, &health))) {
+        TRY(scheduler_lane_restore(e->scheduler, lane, &health));
+        memcpy(room, lane.data, lane.size);
+        after = (struct bytes){room, lane.size};
+    }
+    return r.code == CODE_GONE ? OK : r;
+}
+
+static RESULT schedule_read(struct engine *e)
+{
+    TRY(store_read_begin(e->store));
+    struct result r = lanes_read(e);
+    store_read_end(e->store);
+    return r;
+}
+
+RESULT engine_start(struct engine *e, struct walltime now)
+{
+    TRY(store_begin(e->store));
+    struct result r = ids_reserve(e, now, &e->ids);
+    if (is_ok(r))
+        r = ids_reserve(e, now, &e->ids_spare);
+    if (!is_ok(r)) {
+        store_abandon(e->store);
+        return r;
+    }
+    TRY(store_commit(e->store));
+    e->expire_after = walltime_after(now, HISTORY_EXPIRE_EVERY_MS);
+    return schedule_read(e);
+}
+
+void engine_configure(struct engine *e, const struct config *cfg)
+{
+    e->cfg = cfg;
+    dispatch_slots_changed(e);
+}
+
+static void admission_say(struct engine *e, struct engine_peer *peer)
+{
+    struct bytes reply = e->open ? BYTES_NONE : BYTES("insufficient system storage");
+
+    engine_send(e, peer, &(struct msg){.kind = MSG_admission, .admission = {.accepting = e->open, .reply = reply}});
+}
+
+struct engine_peer *engine_peer_add(struct engine *e, enum ipc_role role, void *channel)
+{
+    struct engine_peer *peer = mem_take_zero(sizeof *peer);
+
+    if (peer == NULL)
+        return NULL;
+    *peer = (struct engine_peer){.next = e->peers, .role = role, .channel = channel};
+    e->peers = peer;
+    if (role == ROLE_INBOUND)
+        admission_say(e, peer);
+    return peer;
+}
+
+void engine_peer_gone(struct engine *e, struct engine_peer *peer, struct walltime now)
+{
+    for (struct engine_peer **at = &e->peers; *at != NULL; at = &(*at)->next)
+        if (*at == peer) {
+            *at = peer->next;
+            break;
+        }
+    if (peer->role == ROLE_INBOUND)
+        intake_peer_gone(e, peer);
+    else
+        dispatch_peer_gone(e, peer, now);
+    mem_free(peer);
+}
+
+void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *msg)
+{
+    e->ports.send(e->ports.context, peer->channel, msg);
+}
+
+RESULT engine_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now)
+{
+    return peer->role == ROLE_INBOUND ? intake_receive(e, peer, msg, now) : dispatch_receive(e, peer, msg, now);
+}
+
+/* --- routes --- */
+
+struct bytes path_domain(struct bytes path)
+{
+    ptrdiff_t at = bytes_rindex(path, '@');
+
+    return at == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(path, (size_t)at + 1);
+}
+
+RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out)
+{
+    uint8_t ascii_room[DOMAIN_SIZE_MAX];
+    struct buf ascii = BUF(ascii_room);
+    struct bytes domain = path_domain(path);
+
+    if (domain.size == 0)
+        domain = e->cfg->hostname; /* <postmaster> */
+    if (bytes_has_8bit(domain)) {
+        if (!is_ok(idna_to_ascii(domain, &ascii))) {
+            *choice_out = (struct route_choice){.kind = ROUTE_CHOICE_ERROR, .lane = BYTES_NONE, .route = NULL};
+            return OK;
+        }
+        domain = buf_bytes(&ascii);
+    }
+    struct result r = route_choose(&e->cfg->routes, domain, lane_room, choice_out);
+    if (r.code == CODE_FULL) {
+        *choice_out = (struct route_choice){.kind = ROUTE_CHOICE_ERROR, .lane = BYTES_NONE, .route = NULL};
+        return OK;
+    }
+    return r;
+}
+
+/* --- effects --- */
+
+RESULT effect_add(struct engine *e, const struct effect *effect)
+{
+    void *memory = NULL;
+
+    if (effect->kind == EFFECT_LANE_DUE && e->effects != NULL) {
+        struct effect *last = (struct effect *)((char *)e->effects_end - offsetof(struct effect, next));
+        if (last->kind == EFFECT_LANE_DUE && last->due.ms == effect->due.ms && bytes_equal(last->lane, effect->lane))
+            return OK; /* a message to many recipients of one lane says it once */
+    }
+    TRY(arena_take(&e->scratch, sizeof *effect, &memory));
+    struct effect *kept = memory;
+    *kept = *effect;
+    kept->next = NULL;
+    TRY(arena_copy(&e->scratch, effect->to, &kept->to));
+    TRY(arena_copy(&e->scratch, effect->lane, &kept->lane));
+    TRY(arena_copy(&e->scratch, effect->host, &kept->host));
+    TRY(arena_copy(&e->scratch, effect->tls, &kept->tls));
+    TRY(arena_copy(&e->scratch, effect->reply, &kept->reply));
+    *e->effects_end = kept;
+    e->effects_end = &kept->next;
+    return OK;
+}
+
+static void effect_play(struct engine *e, const struct effect *f)
+{
+    switch (f->kind) {
+    case EFFECT_LANE_DUE:
+        if (!is_ok(scheduler_lane_due(e->scheduler, f->lane, f->due)))
+            e->rescan = true;
+        return;
+    case EFFECT_DELIVERED:
+        e->stats.delivered++;
+        LOG(DELIVERED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_TEXT("lane", f->lane),
+            LOG_TEXT("host", f->host), LOG_NUM("attempts", f->count), LOG_NUM("delay_ms", f->number),
+            LOG_TEXT("tls", f->tls), LOG_TEXT("reply", f->reply));
+        return;
+    case EFFECT_DEFERRED:
+        e->stats.deferred++;
+        LOG(DEFERRED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_TEXT("lane", f->lane),
+            LOG_TEXT("host", f->host), LOG_NUM("attempts", f->count), LOG_NUM("next_s", f->number),
+            LOG_TEXT("reply", f->reply));
+        return;
+    case EFFECT_FAILED:
+        e->stats.failed++;
+        LOG(FAILED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_TEXT("lane", f->lane),
+            LOG_TEXT("host", f->host), LOG_NUM("attempts", f->count), LOG_TEXT("reply", f->reply));
+        return;
+    case EFFECT_DISCARDED:
+        LOG(DISCARDED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to));
+        return;
+    case EFFECT_MESSAGE_DONE:
+        LOG(MESSAGE_DONE, LOG_MSG("id", f->id));
+        return;
+    case EFFECT_DSN_QUEUED:
+        e->stats.dsns++;
+        LOG(DSN_QUEUED, LOG_MSG("id", f->id), LOG_MSG("for", f->other), LOG_TEXT("to", f->to),
+            LOG_TEXT("kind", f->reply));
+        return;
+    case EFFECT_DOUBLE_BOUNCE:
+        LOG(DOUBLE_BOUNCE, LOG_MSG("id", f->id), LOG_TEXT("to", f->to), LOG_TEXT("reply", f->reply));
+        return;
+    }
+}
+
+void engine_effects_play(struct engine *e)
+{
+    for (const struct effect *f = e->effects; f != NULL; f = f->next)
+        effect_play(e, f);
+    e->effects = NULL;
+    e->effects_end = &e->effects;
+}
+
+/* --- the batch --- */
+
+/* The transactions that go into the next commit: all, or as many as BATCH_BODY_SIZE_MAX allows. */
+static struct tx *batch_slice_end(const struct engine *e)
+{
+    uint64_t size = 0;
+
+    for (struct tx *tx = e->batch.publish; tx != NULL; tx = tx->next) {
+        size += tx->body.size;
+        if (size > BATCH_BODY_SIZE_MAX)
+            return tx->next;
+    }
+    return NULL;
+}
+
+static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
+{
+    for (struct spill *spill = e->batch.spills; spill != NULL; spill = spill->next) {
+        if (spill->chunk == 0)
+            TRY(store_spill_mark(e->store, spill->id));
+        TRY(store_body_put(e->store, spill->id, spill->chunk, buf_bytes(&spill->body)));
+    }
+    for (struct drop *drop = e->batch.drops; drop != NULL; drop = drop->next)
+        TRY(store_spill_drop(e->store, drop->id));
+    for (struct job *job = e->batch.done; job != NULL; job = job->next)
+        TRY(outcome_apply(e, job, now));
+    for (struct save *save = e->batch.saves; save != NULL; save = save->next) {
+        bool healthy = save->health.failures == 0 && save->health.slots_limit == 0 && !save->health.suspended;
+        TRY(healthy ? store_lane_delete(e->store, save->lane) : store_lane_put(e->store, save->lane, &save->health));
+    }
+    for (struct tx *tx = e->batch.publish; tx != end; tx = tx->next)
+        TRY(intake_publish(e, tx, now));
+    if (e->batch.quarantine) {
+        uint32_t count = 0;
+        TRY(store_quarantine_noted(e->store, &count));
+        e->rescan = e->rescan || count > 0;
+    }
+    if (walltime_reached(e->expire_after, now)) {
+        uint32_t count = 0;
+        struct walltime before = {now.ms - e->cfg->history_keep};
+        TRY(store_history_expire(e->store, before, HISTORY_EXPIRE_COUNT_MAX, &count));
+        e->batch.more_history = count == HISTORY_EXPIRE_COUNT_MAX;
+    }
+    return OK;
+}
+
+/* One try at the whole transaction. Nothing outside the store has happened when it fails (E3). */
+static RESULT batch_try(struct engine *e, struct tx *end, struct walltime now)
+{
+    struct id_block fresh = {0, 0};
+    struct id_block ids = e->ids, spare = e->ids_spare;
+
+    arena_reset(&e->scratch);
+    e->effects = NULL;
+    e->effects_end = &e->effects;
+    TRY(store_begin(e->store));
+    struct result r = batch_rows(e, end, now);
+    if (is_ok(r) && e->ids_spare.next == e->ids_spare.end)
+        r = ids_reserve(e, now, &fresh);
+    if (!is_ok(r)) {
+        store_abandon(e->store);
+        e->ids = ids; /* ids of notifications that were not written; nobody has seen them */
+        e->ids_spare = spare;
+        return r;
+    }
+    TRY(store_commit(e->store));
+    if (fresh.end != 0)
+        e->ids_spare = fresh;
+    return OK;
+}
+
+static bool is_map_full(struct result r)
+{
+    return r.code == CODE_FULL && r.sys != 0;
+}
+
+static RESULT batch_write(struct engine *e, struct tx *end, struct walltime now)
+{
+    struct result r = batch_try(e, end, now);
+
+    while (is_map_full(r) && is_ok(store_grow(e->store))) {
+        struct store_stats stats;
+        store_stats_get(e->store, &stats);
+        LOG(QUEUE_MAP_GROWN, LOG_NUM("size", stats.map_size));
+        r = batch_try(e, end, now);
+    }
+    return r;
+}
+
+/* Everything of the batch up to `end` is durable: answer, free, schedule. */
+static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
+{
+    struct batch done = e->batch;
+
+    e->batch.publish = end;
+    if (end == NULL)
+        e->batch.publish_end = &e->batch.publish;
+    e->batch.spills = NULL;
+    e->batch.spills_end = &e->batch.spills;
+    e->batch.done = NULL;
+    e->batch.done_end = &e->batch.done;
+    e->batch.drops = NULL;
+    e->batch.saves = NULL;
+    e->stats.commits++;
+    for (struct spill *spill = done.spills; spill != NULL;) {
+        struct spill *next = spill->next;
+        intake_spilled(e, spill);
+        spill_free(spill);
+        e->stats.commit_ops++;
+        spill = next;
+    }
+    for (struct tx *tx = done.publish; tx != end;) {
+        struct tx *next = tx->next;
+        e->stats.accepted++;
+        e->stats.commit_ops++;
+        intake_answer(e, tx, TX_ACCEPTED);
+        tx = next;
+    }
+    engine_effects_play(e);
+    for (struct job *job = done.done; job != NULL;) {
+        struct job *next = job->next;
+        if (job->uncertain)
+            LOG(DELIVERY_UNCERTAIN, LOG_MSG("id", job->id), LOG_TEXT("lane", job->lane_name),
+                LOG_TEXT("host", job->rcpt_count > 0 ? job->rcpts[0].host : BYTES_NONE));
+        e->stats.commit_ops++;
+        dispatch_landed(e, job);
+        job = next;
+    }
+    drops_free(done.drops);
+    saves_free(done.saves);
+    if (e->batch.quarantine) {
+        e->batch.quarantine = false;
+        if (e->rescan)
+            map_fini(&e->damaged);
+    }
+    if (walltime_reached(e->expire_after, now))
+        e->expire_after =
+            walltime_after(now, e->batch.more_history ? HISTORY_EXPIRE_PAUSE_MS : HISTORY_EXPIRE_EVERY_MS);
+    e->batch.more_history = false;
+}
+
+/* The transaction could not be made durable. New mail is answered so; what was in flight is kept and tried again. */
+static void batch_refused(struct engine *e, struct result why, struct walltime now)
+{
+    enum tx_outcome outcome = why.code == CODE_FULL ? TX_NO_SPACE : TX_TRY_LATER;
+    struct tx *tx = e->batch.publish;
+    struct spill *spill = e->batch.spills;
+    bool had_mail = tx != NULL || spill != NULL;
+
+    e->stats.commit_failures++;
+    LOG(QUEUE_COMMIT_FAILED, LOG_STR("why", why.why == NULL ? "" : why.why), LOG_NUM("errno", why.sys));
+    e->batch.publish = NULL;
+    e->batch.publish_end = &e->batch.publish;
+    e->batch.spills = NULL;
+    e->batch.spills_end = &e->batch.spills;
+    while (tx != NULL) {
+        struct tx *next = tx->next;
+        tx->next = NULL;
+        intake_answer(e, tx, outcome);
+        tx = next;
+    }
+    while (spill != NULL) {
+        struct spill *next = spill->next;
+        struct tx *owner = map_get(&e->transactions, spill->id.value);
+        if (owner != NULL && owner->failed == TX_ACCEPTED)
+            owner->failed = outcome;
+        intake_spilled(e, spill); /* swallow on: the answer comes at the end of the data */
+        spill_free(spill);
+        spill = next;
+    }
+    /* What is left only finishes old mail; it may pass where new mail did not (the store keeps room for it). */
+    e->commit_after = had_mail ? now : walltime_after(now, COMMIT_RETRY_MS);
+}
+
+static bool batch_is_urgent(const struct engine *e)
+{
+    const struct batch *b = &e->batch;
+
+    return b->publish != NULL || b->spills != NULL || b->done != NULL || b->drops != NULL;
+}
+
+static bool batch_is_wanted(const struct engine *e, struct walltime now)
+{
+    if (!walltime_reached(e->commit_after, now))
+        return false;
+    return batch_is_urgent(e) || e->batch.quarantine ||
+           (e->batch.saves != NULL && walltime_reached(e->save_after, now)) || walltime_reached(e->expire_after, now);
+}
+
+static void batch_commit(struct engine *e, struct walltime now)
+{
+    while (batch_is_wanted(e, now)) {
+        struct tx *end = batch_slice_end(e);
+        struct result r = batch_write(e, end, now);
+        if (is_ok(r))
+            batch_landed(e, end, now);
+        else
+            batch_refused(e, r, now);
+    }
+}
+
+/* --- the turn --- */
+
+void engine_disk_free(struct engine *e, uint64_t free_size)
+{
+    e->disk_free = free_size;
+}
+
+static void admission_check(struct engine *e)
+{
+    uint64_t room = store_room(e->store);
+    bool open = room > ROOM_MIN && e->disk_free > e->cfg->limits.min_free;
+
+    if (open == e->open && e->open_known)
+        return;
+    e->open = open;
+    e->open_known = true;
+    if (!open)
+        LOG(QUEUE_FULL, LOG_STR("why", room > ROOM_MIN ? "the file system is short of space" : "queue_size is reached"),
+            LOG_NUM("free", room > ROOM_MIN ? e->disk_free : room));
+    for (struct engine_peer *p = e->peers; p != NULL; p = p->next)
+        if (p->role == ROLE_INBOUND)
+            admission_say(e, p);
+}
+
+void engine_turn(struct engine *e, struct walltime now)
+{
+    batch_commit(e, now);
+    if (e->rescan)
+        e->rescan = !is_ok(schedule_read(e));
+    admission_check(e);
+    dispatch_turn(e, now);
+}
+
+struct walltime engine_deadline(const struct engine *e)
+{
+    struct walltime at = walltime_min(scheduler_deadline(e->scheduler), e->expire_after);
+
+    if (batch_is_urgent(e) || e->batch.quarantine)
+        at = walltime_min(at, e->commit_after);
+    if (e->batch.saves != NULL)
+        at = walltime_min(at, e->save_after);
+    return at;
+}
+
+void engine_stats_get(const struct engine *e, struct engine_stats *stats_out)
+{
+    *stats_out = e->stats;
+    stats_out->transactions = (uint32_t)e->transactions.count;
+    stats_out->jobs = (uint32_t)e->jobs.count;
+    stats_out->open = e->open;
+}
+
+struct scheduler *engine_scheduler(struct engine *e)
+{
+    return e->scheduler;
+}
+
+struct store *engine_store(struct engine *e)
+{
+    return e->store;
+}

@@ -1,0 +1,205 @@
+/* engine_parts: what the files of the engine share among themselves; nobody else includes it.
+ *
+ * Invariants:
+ * (E1) A frame changes memory only. Rows change in batch_commit alone, in one transaction for all that is pending.
+ * (E2) tx_done ACCEPTED is sent after store_commit returned OK for the transaction that holds the message (Q1).
+ * (E3) While a transaction is replayed (map growth, failure) nothing outside the store has happened: everything that must be
+ *      said or scheduled is noted as an effect and played after the commit.
+ * (E4) A recipient named by a job in `flights` is never put into another job. It leaves `flights` only after the commit that
+ *      holds its result (Q2, Q4). */
+#ifndef MANSIO_QUEUED_ENGINE_PARTS_H
+#define MANSIO_QUEUED_ENGINE_PARTS_H
+
+#include "daemon/base/log.h"
+#include "daemon/base/map.h"
+#include "daemon/queued/engine.h"
+#include "queue/attempt.h"
+#include "queue/dsn.h"
+#include "smtp/idna.h"
+
+enum {
+    IDS_BLOCK_COUNT = 65536,        /* ids set aside in one row */
+    IDS_GRANT_COUNT_MAX = 1024,     /* in one frame to one inbound */
+    BATCH_BODY_SIZE_MAX = 33554432, /* body octets in one transaction; the rest goes into the next */
+    COMMIT_RETRY_MS = 1000,
+    TX_ARENA_SIZE_MAX = 67108864, /* RCPT_COUNT_MAX recipients */
+    JOB_ARENA_SIZE_MAX = 1048576, /* JOB_RCPT_COUNT_MAX results with their replies */
+    SCRATCH_SIZE_MAX = 268435456, /* the notes of one batch */
+    HISTORY_EXPIRE_EVERY_MS = 60000,
+    HISTORY_EXPIRE_PAUSE_MS = 100, /* between portions, when there is much to forget */
+    HISTORY_EXPIRE_COUNT_MAX = 2000,
+    SAVE_DELAY_MS = 1000, /* lane health alone does not force a sync sooner */
+    ROOM_MIN = 4194304,   /* octets of map that new mail must leave */
+};
+
+struct engine_peer {
+    struct engine_peer *next;
+    enum ipc_role role;
+    void *channel;
+    uint32_t slots; /* workers: as they said hello; 0 before */
+    uint32_t in_flight;
+};
+
+/* --- transactions (intake.c) --- */
+struct tx_rcpt {
+    struct tx_rcpt *next;
+    struct recipient rcpt;
+};
+
+struct tx {
+    struct message_id id;
+    struct engine_peer *peer; /* NULL once the peer is gone */
+    struct arena arena;
+    struct envelope_head head; /* from tx_commit on */
+    struct tx_rcpt *rcpts, **rcpts_end;
+    uint32_t rcpt_count;
+    struct buf body;        /* the tail that is not yet in a chunk; heap, grows to BODY_CHUNK_SIZE_MAX */
+    uint64_t body_size;     /* all octets so far */
+    uint32_t chunk_count;   /* full chunks handed to spilling */
+    bool marked;            /* its spill mark is (about to be) in the store */
+    enum tx_outcome failed; /* TX_ACCEPTED while nothing went wrong */
+    struct tx *next;        /* in the batch */
+};
+
+/* One full chunk on its way to the store before its message is published. */
+struct spill {
+    struct spill *next;
+    struct message_id id;
+    uint32_t chunk;
+    struct buf body;
+};
+
+/* --- jobs (dispatch.c, outcome.c) --- */
+struct job_rcpt {
+    uint32_t n;
+    bool has_result;
+    bool dsn_passed;
+    enum job_outcome outcome;
+    struct bytes status, reply, host, address, tls;
+};
+
+struct job {
+    struct job_id job;
+    struct message_id id;
+    struct lane *lane;
+    struct engine_peer *worker;
+    struct arena arena;
+    struct job_rcpt *rcpts;
+    uint32_t rcpt_count;
+    enum lane_verdict verdict;
+    bool uncertain;
+    struct bytes lane_name, transcript;
+    struct job *next_of_message; /* flights */
+    struct job *next;            /* in the batch */
+};
+
+/* --- what must happen once a commit is durable --- */
+enum effect_kind {
+    EFFECT_LANE_DUE,
+    EFFECT_DELIVERED,
+    EFFECT_DEFERRED,
+    EFFECT_FAILED,
+    EFFECT_DISCARDED,
+    EFFECT_MESSAGE_DONE,
+    EFFECT_DSN_QUEUED,
+    EFFECT_DOUBLE_BOUNCE,
+};
+
+struct effect {
+    struct effect *next;
+    enum effect_kind kind;
+    struct message_id id, other;
+    uint32_t n, count;
+    int64_t number;
+    struct walltime due;
+    struct bytes to, lane, host, tls, reply;
+};
+
+/* Lane health to be written. */
+struct save {
+    struct save *next;
+    struct lane_health health;
+    struct bytes lane;
+    uint8_t room[LANE_NAME_SIZE_MAX + LANE_HEALTH_SIZE_MAX];
+};
+
+/* A removal of what an aborted transaction spilled. */
+struct drop {
+    struct drop *next;
+    struct message_id id;
+};
+
+struct batch {
+    struct tx *publish, **publish_end;
+    struct spill *spills, **spills_end;
+    struct job *done, **done_end;
+    struct drop *drops;
+    struct save *saves;
+    bool quarantine;   /* a read met damaged rows */
+    bool more_history; /* expired rows may be left */
+};
+
+struct id_block {
+    uint64_t next, end;
+};
+
+struct engine {
+    const struct config *cfg;
+    struct store *store;
+    struct engine_ports ports;
+    struct scheduler *scheduler;
+    struct rng rng;
+    struct engine_peer *peers;
+    struct map transactions; /* message id -> tx */
+    struct map jobs;         /* job id -> job */
+    struct map flights;      /* message id -> first job of that message */
+    struct map damaged;      /* message ids whose rows could not be read: left out of jobs until quarantined */
+    uint64_t last_job;
+    struct id_block ids, ids_spare;
+    struct batch batch;
+    struct arena scratch; /* of the batch being applied */
+    struct effect *effects, **effects_end;
+    uint8_t *dsn_room; /* DSN_SIZE_MAX */
+    struct walltime commit_after, save_after, expire_after;
+    bool open, open_known;
+    bool rescan; /* the schedule in memory may lack a lane: read them again */
+    uint64_t disk_free;
+    struct engine_stats stats;
+};
+
+/* engine.c */
+RESULT engine_take_id(struct engine *e, struct message_id *id_out);
+RESULT effect_add(struct engine *e, const struct effect *effect);
+/* After the commit that they belong to: logs, counts, schedules. */
+void engine_effects_play(struct engine *e);
+void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *msg);
+/* Where a forward-path goes: the part behind the last @, in the lower case that inbound gave it. */
+struct bytes path_domain(struct bytes path);
+/* The lane of a forward-path, in `lane_room`; a route that is an error or cannot be named comes back as ROUTE_CHOICE_ERROR. */
+RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out);
+
+/* intake.c */
+RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now);
+void intake_peer_gone(struct engine *e, struct engine_peer *peer);
+RESULT intake_publish(struct engine *e, struct tx *tx, struct walltime now);
+void intake_spilled(struct engine *e, const struct spill *spill);
+void intake_answer(struct engine *e, struct tx *tx, enum tx_outcome outcome);
+void tx_free(struct tx *tx);
+void spill_free(struct spill *spill);
+
+/* dispatch.c */
+void dispatch_turn(struct engine *e, struct walltime now);
+RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now);
+void dispatch_peer_gone(struct engine *e, struct engine_peer *peer, struct walltime now);
+void dispatch_landed(
+    struct engine *e, struct job *job); /* the commit with its results is durable: out of flights, freed */
+void dispatch_slots_changed(struct engine *e);
+
+/* outcome.c */
+RESULT outcome_apply(struct engine *e, struct job *job, struct walltime now);
+/* Queues one notification about recipients of `head`; `content` is the original's beginning. */
+RESULT outcome_notify(struct engine *e, enum dsn_kind kind, const struct envelope_head *head,
+    const struct dsn_recipient *list, size_t count, struct bytes content, struct walltime now,
+    struct message_id *id_out);
+
+#endif

@@ -1,0 +1,358 @@
+/* Transactions from inbound: they gather in memory, spill full chunks early under their unpublished id (Q5), and become a
+ * message in the batch that their tx_commit falls into. A peer may send BODY_WINDOW_SIZE octets ahead; a full chunk gives
+ * its octets back once it is on disk, so a transaction never holds more than one window. */
+#include "daemon/queued/engine_parts.h"
+
+enum { BODY_ROOM_FIRST = 8192 };
+
+void spill_free(struct spill *spill)
+{
+    mem_free(spill->body.data);
+    mem_free(spill);
+}
+
+void tx_free(struct tx *tx)
+{
+    mem_free(tx->body.data);
+    arena_fini(&tx->arena);
+    mem_free(tx);
+}
+
+static RESULT tx_begin(struct engine *e, struct engine_peer *peer, struct message_id id)
+{
+    if (map_get(&e->transactions, id.value) != NULL)
+        return FAIL(CODE_REFUSED, "transaction began twice");
+    struct tx *tx = mem_take_zero(sizeof *tx);
+    if (tx == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    tx->id = id;
+    tx->peer = peer;
+    tx->rcpts_end = &tx->rcpts;
+    tx->failed = TX_ACCEPTED;
+    arena_init(&tx->arena, TX_ARENA_SIZE_MAX);
+    struct result put = map_put(&e->transactions, id.value, tx);
+    if (!is_ok(put))
+        tx_free(tx);
+    return put;
+}
+
+/* What went wrong is told at the end of the data; until then the rest of the transaction is swallowed. */
+static void tx_fail(struct tx *tx, enum tx_outcome outcome)
+{
+    if (tx->failed == TX_ACCEPTED)
+        tx->failed = outcome;
+    mem_free(tx->body.data);
+    tx->body = (struct buf){0};
+}
+
+static void tx_rcpt_add(struct tx *tx, const struct recipient *rcpt)
+{
+    void *memory = NULL;
+
+    if (tx->rcpt_count >= RCPT_COUNT_MAX || !is_ok(arena_take(&tx->arena, sizeof(struct tx_rcpt), &memory))) {
+        tx_fail(tx, TX_NO_SPACE);
+        return;
+    }
+    struct tx_rcpt *added = memory;
+    if (!is_ok(recipient_copy(&tx->arena, rcpt, &added->rcpt))) {
+        tx_fail(tx, TX_NO_SPACE);
+        return;
+    }
+    added->rcpt.n = tx->rcpt_count++;
+    *tx->rcpts_end = added;
+    tx->rcpts_end = &added->next;
+}
+
+static RESULT body_room(struct buf *body, size_t size)
+{
+    size_t room = body->size_max == 0 ? BODY_ROOM_FIRST : body->size_max;
+
+    ASSERT(body->size + size <= BODY_CHUNK_SIZE_MAX);
+    if (buf_left(body) >= size && body->data != NULL)
+        return OK;
+    while (room < body->size + size)
+        room *= 2;
+    if (room > BODY_CHUNK_SIZE_MAX)
+        room = BODY_CHUNK_SIZE_MAX;
+    uint8_t *data = mem_resize(body->data, room);
+    if (data == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    body->data = data;
+    body->size_max = room;
+    return OK;
+}
+
+static RESULT tx_spill(struct engine *e, struct tx *tx)
+{
+    struct spill *spill = mem_take_zero(sizeof *spill);
+
+    if (spill == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    *spill = (struct spill){.id = tx->id, .chunk = tx->chunk_count++, .body = tx->body};
+    tx->body = (struct buf){0};
+    tx->marked = true;
+    *e->batch.spills_end = spill;
+    e->batch.spills_end = &spill->next;
+    return OK;
+}
+
+static void tx_body_add(struct engine *e, struct tx *tx, struct bytes body)
+{
+    bool was_well = tx->failed == TX_ACCEPTED;
+    size_t size = body.size;
+
+    tx->body_size += size;
+    while (body.size > 0 && tx->failed == TX_ACCEPTED) {
+        struct bytes piece = bytes_head(body, BODY_CHUNK_SIZE_MAX - tx->body.size);
+        struct result r = body_room(&tx->body, piece.size);
+        if (is_ok(r))
+            r = buf_put(&tx->body, piece);
+        if (is_ok(r) && tx->body.size == BODY_CHUNK_SIZE_MAX)
+            r = tx_spill(e, tx);
+        if (!is_ok(r))
+            tx_fail(tx, TX_TRY_LATER);
+        body = bytes_after(body, piece.size);
+    }
+    if (tx->failed == TX_ACCEPTED || tx->peer == NULL)
+        return;
+    /* Nothing is kept any more: give back this frame and, the first time, what was held before it. */
+    if (was_well)
+        size += BODY_CHUNK_SIZE_MAX;
+    engine_send(e, tx->peer, &(struct msg){.kind = MSG_tx_credit, .tx_credit = {.id = tx->id, .size = (uint32_t)size}});
+}
+
+/* Takes the transaction out of memory and, where something of it may be on disk, out of the store. */
+static void tx_forget(struct engine *e, struct tx *tx)
+{
+    map_remove(&e->transactions, tx->id.value);
+    if (tx->marked) {
+        for (struct spill **at = &e->batch.spills; *at != NULL;) {
+            struct spill *spill = *at;
+            if (!message_id_equal(spill->id, tx->id)) {
+                at = &spill->next;
+                continue;
+            }
+            *at = spill->next;
+            spill_free(spill);
+        }
+        e->batch.spills_end = &e->batch.spills;
+        while (*e->batch.spills_end != NULL)
+            e->batch.spills_end = &(*e->batch.spills_end)->next;
+        struct drop *drop = mem_take_zero(sizeof *drop);
+        if (drop != NULL) { /* else the next start sweeps it */
+            *drop = (struct drop){.next = e->batch.drops, .id = tx->id};
+            e->batch.drops = drop;
+        }
+    }
+    tx_free(tx);
+}
+
+void intake_answer(struct engine *e, struct tx *tx, enum tx_outcome outcome)
+{
+    if (tx->peer != NULL)
+        engine_send(e, tx->peer,
+            &(struct msg){
+                .kind = MSG_tx_done, .tx_done = {.id = tx->id, .outcome = (uint8_t)outcome, .reply = BYTES_NONE}});
+    if (outcome == TX_ACCEPTED) {
+        map_remove(&e->transactions, tx->id.value);
+        tx_free(tx);
+    } else {
+        tx_forget(e, tx);
+    }
+}
+
+static RESULT tx_commit(struct engine *e, struct tx *tx, const struct envelope_head *head)
+{
+    if (tx->rcpt_count == 0 && tx->failed == TX_ACCEPTED)
+        return FAIL(CODE_REFUSED, "commit without a recipient");
+    if (!message_id_equal(head->id, tx->id))
+        return FAIL(CODE_REFUSED, "commit under another id");
+    if (head->body_size != tx->body_size)
+        return FAIL(CODE_REFUSED, "commit with another size");
+    if (tx->failed == TX_ACCEPTED && !is_ok(envelope_head_copy(&tx->arena, head, &tx->head)))
+        tx_fail(tx, TX_TRY_LATER);
+    if (tx->failed == TX_ACCEPTED && !e->open)
+        tx_fail(tx, TX_NO_SPACE);
+    if (tx->failed != TX_ACCEPTED) {
+        intake_answer(e, tx, tx->failed);
+        return OK;
+    }
+    tx->head.rcpt_count = tx->rcpt_count;
+    tx->next = NULL;
+    *e->batch.publish_end = tx;
+    e->batch.publish_end = &tx->next;
+    return OK;
+}
+
+static bool tx_is_in_batch(const struct engine *e, const struct tx *tx)
+{
+    return tx->next != NULL || e->batch.publish_end == &tx->next;
+}
+
+static RESULT ids_grant(struct engine *e, struct engine_peer *peer, uint32_t count)
+{
+    if (count > IDS_GRANT_COUNT_MAX)
+        count = IDS_GRANT_COUNT_MAX;
+    if (e->ids.next == e->ids.end) {
+        e->ids = e->ids_spare;
+        e->ids_spare = (struct id_block){0, 0};
+    }
+    if (count > e->ids.end - e->ids.next)
+        count = (uint32_t)(e->ids.end - e->ids.next);
+    engine_send(e, peer, &(struct msg){.kind = MSG_ids_grant, .ids_grant = {.first = e->ids.next, .count = count}});
+    e->ids.next += count;
+    return OK;
+}
+
+static RESULT tx_receive(struct engine *e, struct tx *tx, const struct msg *msg)
+{
+    if (tx_is_in_batch(e, tx))
+        return FAIL(CODE_REFUSED, "frame for a transaction that was committed");
+    switch (msg->kind) {
+    case MSG_tx_rcpt:
+        if (tx->body_size > 0)
+            return FAIL(CODE_REFUSED, "recipient after content");
+        if (tx->failed == TX_ACCEPTED)
+            tx_rcpt_add(tx, &msg->tx_rcpt.rcpt);
+        return OK;
+    case MSG_tx_body:
+        tx_body_add(e, tx, msg->tx_body.body);
+        return OK;
+    case MSG_tx_commit:
+        return tx_commit(e, tx, &msg->tx_commit.head);
+    default:
+        tx_forget(e, tx);
+        return OK;
+    }
+}
+
+RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now)
+{
+    struct message_id id;
+
+    (void)now;
+    switch (msg->kind) {
+    case MSG_ids_want:
+        return ids_grant(e, peer, msg->ids_want.count);
+    case MSG_tx_begin:
+        return tx_begin(e, peer, msg->tx_begin.id);
+    case MSG_tx_rcpt:
+        id = msg->tx_rcpt.id;
+        break;
+    case MSG_tx_body:
+        id = msg->tx_body.id;
+        break;
+    case MSG_tx_commit:
+        id = msg->tx_commit.id;
+        break;
+    case MSG_tx_abort:
+        id = msg->tx_abort.id;
+        break;
+    default:
+        return FAIL(CODE_REFUSED, "not a frame that inbound sends");
+    }
+    struct tx *tx = map_get(&e->transactions, id.value);
+    if (tx == NULL || tx->peer != peer) {
+        LOG(FRAME_STALE, LOG_STR("frame", msg_name(msg->kind)), LOG_MSG("id", id));
+        return OK;
+    }
+    return tx_receive(e, tx, msg);
+}
+
+void intake_peer_gone(struct engine *e, struct engine_peer *peer)
+{
+    bool found = true;
+
+    while (found) { /* removal moves slots: begin anew after each */
+        void *value = NULL;
+        found = false;
+        for (size_t i = 0; map_next(&e->transactions, &i, &value);) {
+            struct tx *tx = value;
+            if (tx->peer != peer)
+                continue;
+            tx->peer = NULL;
+            if (tx_is_in_batch(e, tx))
+                continue; /* it is committed; that nobody hears of it is the client's lost reply */
+            tx_forget(e, tx);
+            found = true;
+            break;
+        }
+    }
+}
+
+void intake_spilled(struct engine *e, const struct spill *spill)
+{
+    struct tx *tx = map_get(&e->transactions, spill->id.value);
+
+    if (tx != NULL && tx->peer != NULL)
+        engine_send(e, tx->peer,
+            &(struct msg){.kind = MSG_tx_credit, .tx_credit = {.id = tx->id, .size = (uint32_t)spill->body.size}});
+}
+
+/* A recipient whose route is an error: it is reported in the transaction that accepts the message. */
+static RESULT publish_refused(
+    struct engine *e, struct tx *tx, const struct tx_rcpt *at, const struct route_choice *choice, struct walltime now)
+{
+    struct dsn_recipient told = {
+        .forward_path = at->rcpt.forward_path,
+        .orcpt = at->rcpt.orcpt,
+        .status = choice->route == NULL ? BYTES("5.1.2") : choice->route->target.status,
+        .reply = choice->route == NULL ? BYTES("the domain has no name in the DNS") : choice->route->target.text,
+        .last_attempt = now,
+    };
+    struct bytes content = {tx->body.data, tx->body.size};
+    struct message_id dsn = {0};
+
+    if (tx->chunk_count > 0)
+        TRY(store_body_get(e->store, tx->id, 0, DSN_ORIGINAL_SIZE_MAX, &content));
+    if (dsn_wanted(DSN_FAILED, &tx->head, &at->rcpt))
+        TRY(outcome_notify(e, DSN_FAILED, &tx->head, &told, 1, content, now, &dsn));
+    return effect_add(e, &(struct effect){.kind = EFFECT_FAILED,
+                             .id = tx->id,
+                             .n = at->rcpt.n,
+                             .count = 1,
+                             .to = at->rcpt.forward_path,
+                             .reply = told.reply});
+}
+
+/* Stores one recipient where its route leads; *kept_out tells whether it needs the message. */
+static RESULT publish_recipient(
+    struct engine *e, struct tx *tx, struct tx_rcpt *at, struct walltime now, bool *kept_out)
+{
+    uint8_t room[LANE_NAME_SIZE_MAX];
+    struct buf lane = BUF(room);
+    struct route_choice choice;
+
+    TRY(engine_route(e, at->rcpt.forward_path, &lane, &choice));
+    *kept_out = false;
+    if (choice.kind == ROUTE_CHOICE_DISCARD)
+        return effect_add(
+            e, &(struct effect){.kind = EFFECT_DISCARDED, .id = tx->id, .n = at->rcpt.n, .to = at->rcpt.forward_path});
+    if (choice.kind == ROUTE_CHOICE_ERROR)
+        return publish_refused(e, tx, at, &choice, now);
+    at->rcpt.lane = choice.lane;
+    at->rcpt.state =
+        choice.kind == ROUTE_CHOICE_HOLD || (tx->head.flags & ENVELOPE_HELD) != 0 ? RECIPIENT_HELD : RECIPIENT_WAITING;
+    at->rcpt.next_try = now;
+    TRY(store_recipient_put(e->store, tx->id, &at->rcpt));
+    *kept_out = true;
+    if (at->rcpt.state == RECIPIENT_HELD)
+        return OK;
+    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = choice.lane, .due = now});
+}
+
+RESULT intake_publish(struct engine *e, struct tx *tx, struct walltime now)
+{
+    bool kept = false;
+
+    for (struct tx_rcpt *at = tx->rcpts; at != NULL; at = at->next) {
+        bool kept_one = false;
+        TRY(publish_recipient(e, tx, at, now, &kept_one));
+        kept = kept || kept_one;
+    }
+    if (!kept)
+        return tx->marked ? store_spill_drop(e->store, tx->id) : OK;
+    if (tx->body.size > 0)
+        TRY(store_body_put(e->store, tx->id, tx->chunk_count, buf_bytes(&tx->body)));
+    return store_message_put(e->store, &tx->head);
+}

@@ -1,0 +1,529 @@
+/* The engine over a real store in a temporary folder, with a fake clock and peers that only write down what they are told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "daemon/queued/engine.h"
+#include "queue/attempt.h"
+
+#include <ftw.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { HEARD_MAX = 4096, HEARD_ROOM = 8 << 20 };
+
+struct heard {
+    void *channel;
+    struct msg msg; /* views into room */
+};
+
+struct bench {
+    char dir[64];
+    struct config *cfg;
+    struct store *store;
+    struct engine *engine;
+    struct engine_peer *inbound, *worker;
+    struct walltime now;
+    struct heard heard[HEARD_MAX];
+    size_t heard_count;
+    uint8_t *room;
+    struct buf log;
+};
+
+static int in_channel, out_channel;
+
+static void hear(void *context, void *channel, const struct msg *m)
+{
+    struct bench *b = context;
+    size_t from = b->log.size;
+    enum ipc_role to = channel == &in_channel ? ROLE_INBOUND : ROLE_OUTBOUND;
+
+    assert_true(b->heard_count < HEARD_MAX);
+    assert_true(is_ok(msg_encode(&b->log, m)));
+    struct heard *h = &b->heard[b->heard_count++];
+    h->channel = channel;
+    assert_true(is_ok(msg_decode(bytes_after(buf_bytes(&b->log), from), ROLE_QUEUED, to, &h->msg)));
+}
+
+static const char config_text[] = "hostname = \"mx.test\"\n"
+                                  "limits { connections_per_lane = 4 }\n"
+                                  "route \"bad.test\" { via = \"error:5.1.1 nobody here\" }\n"
+                                  "route \"gone.test\" { via = \"discard\" }\n"
+                                  "route \"held.test\" { via = \"hold\" }\n";
+
+static void engine_open(struct bench *b)
+{
+    assert_true(is_ok(store_open(&(struct store_config){.path = b->dir, .size_max = 1 << 30}, &b->store)));
+    b->engine = engine_new(&(struct engine_setup){
+        .config = b->cfg, .store = b->store, .ports = {.context = b, .send = hear}, .seed = 7});
+    assert_non_null(b->engine);
+    assert_true(is_ok(engine_start(b->engine, b->now)));
+    b->inbound = engine_peer_add(b->engine, ROLE_INBOUND, &in_channel);
+    b->worker = engine_peer_add(b->engine, ROLE_OUTBOUND, &out_channel);
+    struct msg hello = {.kind = MSG_worker_hello, .worker_hello = {.kind = 0, .slots = 50}};
+    assert_true(is_ok(engine_receive(b->engine, b->worker, &hello, b->now)));
+}
+
+static void engine_shut(struct bench *b)
+{
+    engine_free(&b->engine);
+    store_close(&b->store);
+}
+
+static int set_up(void **state)
+{
+    struct bench *b = calloc(1, sizeof *b);
+    struct config_error error = {""};
+
+    b->room = malloc(HEARD_ROOM);
+    buf_init(&b->log, b->room, HEARD_ROOM);
+    snprintf(b->dir, sizeof b->dir, "/tmp/mansio-engine-XXXXXX");
+    assert_non_null(mkdtemp(b->dir));
+    b->now.ms = 1800000000000;
+    if (!is_ok(config_read_text("test", bytes_of(config_text), &b->cfg, &error)))
+        fail_msg("%s", error.text);
+    engine_open(b);
+    *state = b;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st, (void)flag, (void)ftw;
+    return remove(path);
+}
+
+static int tear_down(void **state)
+{
+    struct bench *b = *state;
+
+    engine_shut(b);
+    config_free(&b->cfg);
+    nftw(b->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(b->room);
+    free(b);
+    return 0;
+}
+
+static const struct msg *heard_last(struct bench *b, enum msg_kind kind)
+{
+    for (size_t i = b->heard_count; i > 0; i--)
+        if (b->heard[i - 1].msg.kind == kind)
+            return &b->heard[i - 1].msg;
+    return NULL;
+}
+
+static size_t heard_count(struct bench *b, enum msg_kind kind)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < b->heard_count; i++)
+        count += b->heard[i].msg.kind == kind;
+    return count;
+}
+
+static void forget(struct bench *b)
+{
+    b->heard_count = 0;
+    buf_reset(&b->log);
+}
+
+static void say(struct bench *b, struct engine_peer *peer, struct msg m)
+{
+    struct result r = engine_receive(b->engine, peer, &m, b->now);
+    if (!is_ok(r))
+        fail_msg("%s: %s", msg_name(m.kind), r.why);
+}
+
+static void turn(struct bench *b, int64_t later_ms)
+{
+    b->now.ms += later_ms;
+    engine_turn(b->engine, b->now);
+}
+
+static struct message_id take_id(struct bench *b)
+{
+    say(b, b->inbound, (struct msg){.kind = MSG_ids_want, .ids_want = {.count = 1}});
+    const struct msg *grant = heard_last(b, MSG_ids_grant);
+    assert_int_equal(grant->ids_grant.count, 1);
+    return (struct message_id){grant->ids_grant.first};
+}
+
+static void tx_say(struct bench *b, struct message_id id, const char *from, const char *const *to, struct bytes body)
+{
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = id}});
+    for (uint32_t n = 0; to[n] != NULL; n++)
+        say(b, b->inbound,
+            (struct msg){.kind = MSG_tx_rcpt, .tx_rcpt = {.id = id, .rcpt = {.n = n, .forward_path = bytes_of(to[n])}}});
+    for (struct bytes rest = body; rest.size > 0; rest = bytes_after(rest, BODY_FRAME_SIZE_MAX))
+        say(b, b->inbound,
+            (struct msg){.kind = MSG_tx_body, .tx_body = {.id = id, .body = bytes_head(rest, BODY_FRAME_SIZE_MAX)}});
+    say(b, b->inbound,
+        (struct msg){.kind = MSG_tx_commit, .tx_commit = {.id = id, .head = {.id = id, .arrival = b->now,
+                                                              .reverse_path = bytes_of(from), .body_size = body.size}}});
+}
+
+static const char small_body[] = "Subject: hello\r\n\r\nworld\r\n";
+
+static struct message_id accept_one(struct bench *b, const char *from, const char *to)
+{
+    const char *const list[] = {to, NULL};
+    struct message_id id = take_id(b);
+
+    tx_say(b, id, from, list, bytes_of(small_body));
+    return id;
+}
+
+static void job_answer(struct bench *b, struct job_id job, uint32_t n, enum job_outcome outcome, const char *reply)
+{
+    say(b, b->worker,
+        (struct msg){.kind = MSG_job_result,
+            .job_result = {.job = job, .n = n, .outcome = outcome, .status = BYTES("5.1.1"), .reply = bytes_of(reply),
+                .host = BYTES("mx.example.org"), .address = BYTES("192.0.2.1")}});
+}
+
+static void job_end(struct bench *b, struct job_id job, enum lane_verdict verdict)
+{
+    say(b, b->worker, (struct msg){.kind = MSG_job_end, .job_end = {.job = job, .verdict = verdict}});
+}
+
+static uint64_t message_count(struct bench *b)
+{
+    struct store_stats stats;
+    store_stats_get(b->store, &stats);
+    return stats.messages;
+}
+
+static void test_accept_is_durable_before_its_answer(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = accept_one(b, "a@one.test", "b@two.test");
+
+    assert_null(heard_last(b, MSG_tx_done));
+    turn(b, 0);
+    const struct msg *done = heard_last(b, MSG_tx_done);
+    assert_non_null(done);
+    assert_int_equal(done->tx_done.outcome, TX_ACCEPTED);
+    engine_shut(b);
+    engine_open(b); /* what was answered is there for the next process */
+    assert_int_equal(message_count(b), 1);
+    struct envelope_head head;
+    assert_true(is_ok(store_read_begin(b->store)));
+    assert_true(is_ok(store_message_get(b->store, id, &head)));
+    assert_int_equal(head.body_size, sizeof small_body - 1);
+    store_read_end(b->store);
+}
+
+static struct job_id job_of_turn(struct bench *b)
+{
+    const struct msg *run = heard_last(b, MSG_job_run);
+    assert_non_null(run);
+    return run->job_run.job;
+}
+
+static void test_delivered_message_is_gone(void **state)
+{
+    struct bench *b = *state;
+
+    accept_one(b, "a@one.test", "b@two.test");
+    turn(b, 0);
+    const struct msg *begin = heard_last(b, MSG_job_begin);
+    assert_non_null(begin);
+    assert_true(bytes_equal(begin->job_begin.lane, BYTES("mx:two.test")));
+    assert_true(bytes_equal(heard_last(b, MSG_job_body)->job_body.body, bytes_of(small_body)));
+    struct job_id job = job_of_turn(b);
+    job_answer(b, job, 0, JOB_DELIVERED, "250 ok");
+    job_end(b, job, LANE_OK);
+    assert_int_equal(message_count(b), 1);
+    turn(b, 5);
+    assert_int_equal(message_count(b), 0);
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+}
+
+static void test_deferred_waits_for_its_plan(void **state)
+{
+    struct bench *b = *state;
+
+    accept_one(b, "a@one.test", "b@two.test");
+    turn(b, 0);
+    struct job_id job = job_of_turn(b);
+    job_answer(b, job, 0, JOB_DEFERRED, "451 greylisted");
+    job_end(b, job, LANE_OK);
+    turn(b, 5);
+    forget(b);
+    turn(b, 95 * 1000); /* 2 m less 20 % is 96 s */
+    assert_null(heard_last(b, MSG_job_run));
+    turn(b, 60 * 1000); /* past 2 m plus 20 % */
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+    assert_int_equal(heard_last(b, MSG_job_rcpt)->job_rcpt.rcpt.attempts, 1);
+}
+
+static void test_failure_is_told_in_the_same_commit(void **state)
+{
+    struct bench *b = *state;
+    static const char *const to[] = {"b@two.test", "c@two.test", NULL};
+    struct message_id id = take_id(b);
+
+    tx_say(b, id, "a@one.test", to, bytes_of(small_body));
+    turn(b, 0);
+    struct job_id job = job_of_turn(b);
+    assert_int_equal(heard_count(b, MSG_job_rcpt), 2);
+    job_answer(b, job, 0, JOB_FAILED, "550 5.1.1 no such user");
+    job_answer(b, job, 1, JOB_FAILED, "550 5.1.1 no such user either");
+    job_end(b, job, LANE_OK);
+    forget(b);
+    turn(b, 5);
+    assert_int_equal(message_count(b), 1); /* the message is gone, one notification is there for both */
+    const struct msg *begin = heard_last(b, MSG_job_begin);
+    assert_non_null(begin);
+    assert_int_equal(begin->job_begin.head.reverse_path.size, 0);
+    assert_true(bytes_equal(begin->job_begin.lane, BYTES("mx:one.test")));
+    struct bytes body = heard_last(b, MSG_job_body)->job_body.body;
+    assert_true(bytes_find(body, BYTES("no such user either")) != BYTES_NOT_FOUND);
+    /* its own failure is not told to anybody */
+    job = job_of_turn(b);
+    job_answer(b, job, 0, JOB_FAILED, "550 no");
+    job_end(b, job, LANE_OK);
+    turn(b, 5);
+    assert_int_equal(message_count(b), 0);
+}
+
+static void test_lost_worker_means_due_at_once(void **state)
+{
+    struct bench *b = *state;
+
+    accept_one(b, "a@one.test", "b@two.test");
+    turn(b, 0);
+    engine_peer_gone(b->engine, b->worker, b->now);
+    forget(b);
+    b->worker = engine_peer_add(b->engine, ROLE_OUTBOUND, &out_channel);
+    say(b, b->worker, (struct msg){.kind = MSG_worker_hello, .worker_hello = {.kind = 0, .slots = 5}});
+    for (int i = 0; i < 5 && heard_count(b, MSG_job_run) == 0; i++)
+        turn(b, 100);
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+    assert_int_equal(heard_last(b, MSG_job_rcpt)->job_rcpt.rcpt.attempts, 0);
+}
+
+static void test_client_that_hangs_up_leaves_nothing(void **state)
+{
+    struct bench *b = *state;
+    static const char *const to[] = {"b@two.test", NULL};
+    struct message_id id = take_id(b);
+
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = id}});
+    say(b, b->inbound,
+        (struct msg){.kind = MSG_tx_rcpt, .tx_rcpt = {.id = id, .rcpt = {.forward_path = bytes_of(to[0])}}});
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_body, .tx_body = {.id = id, .body = BYTES("half")}});
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_abort, .tx_abort = {.id = id}});
+    accept_one(b, "a@one.test", "b@two.test"); /* and the next one is not disturbed */
+    turn(b, 0);
+    assert_int_equal(message_count(b), 1);
+}
+
+static void test_large_body_spills_and_comes_back(void **state)
+{
+    struct bench *b = *state;
+    static const char *const to[] = {"b@two.test", NULL};
+    struct message_id id = take_id(b);
+    size_t size = 700000;
+    uint8_t *body = malloc(size);
+
+    for (size_t i = 0; i < size; i++)
+        body[i] = (uint8_t)('a' + i * 31 % 26);
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = id}});
+    say(b, b->inbound,
+        (struct msg){.kind = MSG_tx_rcpt, .tx_rcpt = {.id = id, .rcpt = {.forward_path = bytes_of(to[0])}}});
+    uint64_t credit = BODY_WINDOW_SIZE;
+    for (size_t at = 0; at < size;) {
+        size_t piece = size - at < 60000 ? size - at : 60000;
+        if (piece > credit)
+            piece = credit;
+        if (piece == 0) {
+            size_t before = heard_count(b, MSG_tx_credit);
+            turn(b, 1);
+            assert_true(heard_count(b, MSG_tx_credit) > before);
+            credit += heard_last(b, MSG_tx_credit)->tx_credit.size;
+            continue;
+        }
+        say(b, b->inbound, (struct msg){.kind = MSG_tx_body, .tx_body = {.id = id, .body = {body + at, piece}}});
+        credit -= piece;
+        at += piece;
+    }
+    assert_int_equal(message_count(b), 0);
+    say(b, b->inbound,
+        (struct msg){.kind = MSG_tx_commit,
+            .tx_commit = {.id = id, .head = {.id = id, .arrival = b->now, .reverse_path = BYTES("a@one.test"), .body_size = size}}});
+    turn(b, 0);
+    assert_int_equal(message_count(b), 1);
+    struct job_id job = job_of_turn(b);
+    size_t got = heard_last(b, MSG_job_body)->job_body.body.size;
+    assert_memory_equal(heard_last(b, MSG_job_body)->job_body.body.data, body, got);
+    while (got < size) {
+        forget(b);
+        say(b, b->worker, (struct msg){.kind = MSG_job_want, .job_want = {.job = job, .offset = got, .size = 65536}});
+        const struct msg *more = heard_last(b, MSG_job_body);
+        assert_non_null(more);
+        assert_int_equal(more->job_body.offset, got);
+        assert_memory_equal(more->job_body.body.data, body + got, more->job_body.body.size);
+        got += more->job_body.body.size;
+    }
+    job_answer(b, job, 0, JOB_DELIVERED, "250 ok");
+    job_end(b, job, LANE_OK);
+    turn(b, 1);
+    assert_int_equal(message_count(b), 0);
+    struct store_fsck found;
+    assert_true(is_ok(store_fsck(b->store, &found, NULL, NULL)));
+    assert_true(store_fsck_clean(&found));
+    assert_int_equal(found.body_rows, 0);
+    free(body);
+}
+
+static void test_aborted_spill_is_swept_away(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = take_id(b);
+    uint8_t *body = calloc(1, BODY_FRAME_SIZE_MAX);
+
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = id}});
+    for (int i = 0; i < 9; i++)
+        say(b, b->inbound,
+            (struct msg){.kind = MSG_tx_body, .tx_body = {.id = id, .body = {body, BODY_FRAME_SIZE_MAX}}});
+    turn(b, 0);
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_abort, .tx_abort = {.id = id}});
+    turn(b, 0);
+    struct store_fsck found;
+    assert_true(is_ok(store_fsck(b->store, &found, NULL, NULL)));
+    assert_true(store_fsck_clean(&found));
+    assert_int_equal(found.body_rows, 0);
+    assert_int_equal(found.unpublished, 0);
+    free(body);
+}
+
+static void test_routes_decide_at_commit(void **state)
+{
+    struct bench *b = *state;
+    static const char *const to[] = {"x@bad.test", "y@gone.test", "z@held.test", NULL};
+    struct message_id id = take_id(b);
+
+    tx_say(b, id, "a@one.test", to, bytes_of(small_body));
+    turn(b, 0);
+    assert_int_equal(message_count(b), 2); /* the message with its held recipient, and the notification */
+    assert_true(bytes_find(heard_last(b, MSG_job_body)->job_body.body, BYTES("nobody here")) != BYTES_NOT_FOUND);
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+    uint32_t count = 0;
+    assert_true(is_ok(engine_hold(b->engine, id, false, b->now, &count)));
+    assert_int_equal(count, 1);
+}
+
+static void test_postmaster_holds_releases_deletes(void **state)
+{
+    struct bench *b = *state;
+    uint32_t count = 0;
+
+    engine_peer_gone(b->engine, b->worker, b->now);
+    struct message_id id = accept_one(b, "a@one.test", "b@two.test");
+    turn(b, 0);
+    b->worker = engine_peer_add(b->engine, ROLE_OUTBOUND, &out_channel);
+    assert_true(is_ok(engine_hold(b->engine, id, true, b->now, &count)));
+    assert_int_equal(count, 1);
+    say(b, b->worker, (struct msg){.kind = MSG_worker_hello, .worker_hello = {.kind = 0, .slots = 5}});
+    turn(b, 1000);
+    assert_null(heard_last(b, MSG_job_run));
+    assert_true(is_ok(engine_hold(b->engine, id, false, b->now, &count)));
+    turn(b, 1000);
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+    assert_true(is_ok(engine_delete(b->engine, id, b->now, &count)));
+    assert_int_equal(message_count(b), 0);
+    job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "451 later"); /* its attempt ends in nothing */
+    job_end(b, job_of_turn(b), LANE_OK);
+    turn(b, 1);
+    assert_int_equal(message_count(b), 0);
+    assert_int_equal(engine_delete(b->engine, id, b->now, &count).code, CODE_GONE);
+}
+
+static void test_retry_overrides_the_plan(void **state)
+{
+    struct bench *b = *state;
+    uint32_t count = 0;
+
+    struct message_id id = accept_one(b, "a@one.test", "b@two.test");
+    for (int i = 1; i <= 3; i++) {
+        forget(b);
+        turn(b, 1);
+        assert_int_equal(heard_count(b, MSG_job_run), 1);
+        job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "connection refused");
+        job_end(b, job_of_turn(b), LANE_CONNECT_FAILED);
+        turn(b, 1);
+        assert_true(is_ok(i == 1   ? engine_retry_message(b->engine, id, b->now, &count)
+                          : i == 2 ? engine_retry_all(b->engine, b->now, &count)
+                                   : engine_retry_lane(b->engine, BYTES("mx:two.test"), b->now, &count)));
+        assert_int_equal(count, 1);
+    }
+}
+
+static void test_expired_mail_comes_back(void **state)
+{
+    struct bench *b = *state;
+    unsigned warnings = 0, attempts = 0;
+
+    accept_one(b, "a@one.test", "b@two.test");
+    for (int i = 0; i < 20000; i++) { /* the engine also wakes for its history, once a minute */
+        forget(b);
+        turn(b, 0);
+        struct walltime next = engine_deadline(b->engine);
+        const struct msg *begin = heard_last(b, MSG_job_begin);
+        if (begin != NULL) {
+            bool is_dsn = begin->job_begin.head.reverse_path.size == 0;
+            attempts += !is_dsn;
+            warnings += is_dsn;
+            job_answer(b, begin->job_begin.job, 0, is_dsn ? JOB_DELIVERED : JOB_DEFERRED, "451 not today");
+            job_end(b, begin->job_begin.job, LANE_OK);
+            continue;
+        }
+        if (message_count(b) == 0)
+            break;
+        b->now.ms = next.ms > b->now.ms ? next.ms : b->now.ms + 1;
+    }
+    assert_int_equal(message_count(b), 0);
+    assert_int_equal(warnings, 2); /* one delay warning, one failure */
+    assert_in_range(attempts, 30, 45);
+    assert_in_range(b->now.ms - 1800000000000, 5 * 86400000ll - 1000, 5 * 86400000ll + 60000);
+}
+
+static void test_nonsense_is_refused(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = take_id(b);
+    struct msg m = {.kind = MSG_tx_begin, .tx_begin = {.id = id}};
+
+    say(b, b->inbound, m);
+    assert_int_equal(engine_receive(b->engine, b->inbound, &m, b->now).code, CODE_REFUSED);
+    m = (struct msg){.kind = MSG_tx_commit, .tx_commit = {.id = id, .head = {.id = id, .body_size = 10}}};
+    assert_int_equal(engine_receive(b->engine, b->inbound, &m, b->now).code, CODE_REFUSED);
+    m = (struct msg){.kind = MSG_job_want, .job_want = {.job = {1}}};
+    assert_int_equal(engine_receive(b->engine, b->inbound, &m, b->now).code, CODE_REFUSED);
+    m = (struct msg){.kind = MSG_ids_want};
+    assert_int_equal(engine_receive(b->engine, b->worker, &m, b->now).code, CODE_REFUSED);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    static const struct CMUnitTest tests[] = {
+        CASE(test_accept_is_durable_before_its_answer),
+        CASE(test_delivered_message_is_gone),
+        CASE(test_deferred_waits_for_its_plan),
+        CASE(test_failure_is_told_in_the_same_commit),
+        CASE(test_lost_worker_means_due_at_once),
+        CASE(test_client_that_hangs_up_leaves_nothing),
+        CASE(test_large_body_spills_and_comes_back),
+        CASE(test_aborted_spill_is_swept_away),
+        CASE(test_routes_decide_at_commit),
+        CASE(test_postmaster_holds_releases_deletes),
+        CASE(test_retry_overrides_the_plan),
+        CASE(test_expired_mail_comes_back),
+        CASE(test_nonsense_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
