@@ -107,6 +107,8 @@ host_name_check(struct bytes name)
         if (++label_size > 63)
             return FAIL(CODE_SYNTAX, "a label of a host name is longer than 63 octets");
     }
+    if (label_size == 0)
+        return FAIL(CODE_SYNTAX, "a host name has an empty label");
     return OK;
 }
 

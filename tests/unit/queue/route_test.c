@@ -91,6 +91,8 @@ static const struct {
     {"relay:192.0.2.1.5", "nor an IPv4"},
     {"relay:a..example", "empty label"},
     {"relay:.example", "empty label"},
+    {"relay:a.example..", "empty label"},
+    {"relay:.", "empty label"},
     {"relay:a b.example", "neither letter"},
     {"relay:user@a.example", "neither letter"},
     {"relay:b\xc3\xbc"
