@@ -160,21 +160,20 @@ static void original_judge(struct dsn_state *s)
                     lines_are_clean(content);
 }
 
-/* A boundary that no line of the original begins with. Parts in quoted-printable cannot hold "=_", and all that comes from
- * elsewhere stands behind words of ours. */
+/* A boundary that is nowhere in the original. Parts in quoted-printable cannot hold "=_", and all that comes from elsewhere
+ * stands behind words of ours. */
 static void boundary_choose(struct dsn_state *s)
 {
-    uint64_t hash = bytes_hash(s->report->content, s->report->id.value);
-
     for (unsigned tries = 0; tries < BOUNDARY_TRIES_MAX; tries++) {
         struct buf b = BUF(s->boundary_room);
-        bool fits = is_ok(buf_put_str(&b, "=_report_")) && is_ok(buf_put_u64(&b, hash + tries));
+        bool fits = is_ok(buf_put_str(&b, "=_report_")) && is_ok(buf_put_u64(&b, s->report->id.value)) &&
+                    is_ok(buf_put_octet(&b, '_')) && is_ok(buf_put_u64(&b, tries));
         ASSERT(fits);
         s->boundary = buf_bytes(&b);
         if (bytes_find(s->report->content, s->boundary) < 0)
             return;
     }
-    s->w.full = true; /* 64 KiB cannot hold so many */
+    s->w.full = true; /* more than an original of DSN_ORIGINAL_SIZE_MAX can hold */
 }
 
 /* --- pieces --- */

@@ -230,9 +230,9 @@ static void originals_that_cannot_go_out_as_they_stand(void **state)
     has(w.parts.part[2].header, "text/rfc822-headers\r\n");
     assert_true(bytes_equal(w.parts.part[2].body, BYTES("Subject: a\r\n")));
 
-    e.report.content = BYTES("Subject: gr\xc3\xbc\xc3\x9f \r\n\r\nbody\r\n");
+    e.report.content = BYTES("Subject: gr\xc3\xbc\xc3\x9f \r\nX: =41\r\n\r\nbody\r\n");
     w = write_and_check(&e);
-    has(w.parts.part[2].body, "Subject: gr=C3=BC=C3=9F=20\r\n");
+    has(w.parts.part[2].body, "Subject: gr=C3=BC=C3=9F=20\r\nX: =3D41\r\n");
 
     e.report.content = BYTES("Subject: a\r\n\r\n8-bit b\xf6"
                              "dy");
@@ -301,10 +301,13 @@ static void room_is_used_in_the_order_of_worth(void **state)
     }
     e.report.recipients = many;
     e.report.content = (struct bytes){content, sizeof content};
-    for (e.report.recipient_count = 1; e.report.recipient_count <= COUNT_OF(many); e.report.recipient_count += 9) {
+    for (e.report.recipient_count = 1; e.report.recipient_count <= COUNT_OF(many);
+         e.report.recipient_count += e.report.recipient_count < 20 ? 1 : 8) {
         w = write_and_check(&e);
         has(w.parts.part[1].body, "Diagnostic-Code: smtp; rrrrrr");
         assert_true(w.parts.part[2].body.size >= 4096);
+        if (e.report.recipient_count <= 10) /* the header goes before a reply is cut */
+            lacks(w.text, "[...]");
     }
     e.report.recipient_count = 100; /* the longest legal addresses */
     for (size_t i = 0; i < COUNT_OF(many); i++) {
@@ -366,6 +369,23 @@ static void notify_and_the_null_path_decide(void **state)
     }
 }
 
+static void utf8_is_read_strictly(void **state)
+{
+    static const char *const good[] = {
+        "", "a", "\xc2\xa0", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80", "\xc3", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82",
+        "\xe2\x82"
+        "a",
+        "\xff", "\xc2\x85", "\xe2\x80\xa8"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(good); i++)
+        assert_true(dsn_utf8_is(bytes_of(good[i])));
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_false(dsn_utf8_is(bytes_of(bad[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +399,7 @@ int main(void)
         cmocka_unit_test(the_boundary_is_not_in_the_original),
         cmocka_unit_test(room_is_used_in_the_order_of_worth),
         cmocka_unit_test(notify_and_the_null_path_decide),
+        cmocka_unit_test(utf8_is_read_strictly),
     };
     return cmocka_run_group_tests_name("queue/dsn", tests, NULL, NULL);
 }
