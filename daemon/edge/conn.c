@@ -41,6 +41,7 @@ struct conn_room {
     struct loop *loop;
     struct chunk *spare;
     size_t spare_count;
+    struct conn *first;
     size_t conn_count;
 };
 
@@ -49,6 +50,7 @@ struct conn {
     struct loop_timer timer;
     struct loop_hook work, flush;
     struct conn_room *room;
+    struct conn *next, **at; /* of the room */
     const struct conn_handler *handler;
     void *owner;
     struct chunk *out_first, *out_last;
@@ -99,6 +101,12 @@ void conn_room_free(struct conn_room **room)
     }
     mem_free(r);
     *room = NULL;
+}
+
+void conn_room_close_all(struct conn_room *room)
+{
+    for (struct conn *c = room->first; c != NULL; c = c->next)
+        conn_close(c);
 }
 
 size_t conn_room_count(const struct conn_room *room)
@@ -615,6 +623,9 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct conn *c = handle->data;
 
+    *c->at = c->next;
+    if (c->next != NULL)
+        c->next->at = c->at;
     c->room->conn_count--;
     c->handler->closed(c->owner, c);
     tls_free(&c->tls);
@@ -690,6 +701,11 @@ static RESULT conn_new(
     c->timer = (struct loop_timer){.fn = on_timer, .ctx = c};
     c->work = (struct loop_hook){.fn = on_work, .ctx = c};
     c->flush = (struct loop_hook){.fn = on_flush, .ctx = c};
+    c->next = room->first;
+    c->at = &room->first;
+    if (c->next != NULL)
+        c->next->at = &c->next;
+    room->first = c;
     room->conn_count++;
     /* A reply or a command group leaves at once as one segment; waiting for the peer's delayed ACK would halve the rate. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &ON, sizeof ON);

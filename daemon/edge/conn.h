@@ -43,6 +43,8 @@ RESULT
 conn_room_new(struct loop *loop, struct conn_room **room_out);
 /* All its connections must be closed before. */
 void conn_room_free(struct conn_room **room);
+/* At the end of a process: conn_close for each, those that linger too. */
+void conn_room_close_all(struct conn_room *room);
 size_t conn_room_count(const struct conn_room *room);
 
 /* Takes the descriptor (on success). CODE_FULL without memory, CODE_IO when it is no connected socket any more. */

@@ -246,11 +246,11 @@ static void inbound_fini(struct inbound_process *ip)
     struct inbound *in = &ip->in;
 
     gates_close(ip);
-    for (struct session *s = in->first; s != NULL; s = session_next(s))
-        session_cut(s);
-    if (in->room != NULL)
+    if (in->room != NULL) {
+        conn_room_close_all(in->room);
         while (conn_room_count(in->room) > 0)
             loop_turn(in->loop, false); /* closing handles close */
+    }
     conn_room_free(&in->room);
     depot_free(&in->depot);
     census_close(&in->census);

@@ -616,12 +616,6 @@ void session_stop(struct session *s)
     session_go_on(s);
 }
 
-void session_cut(struct session *s)
-{
-    s->why = "stopped";
-    conn_close(s->io);
-}
-
 struct session *session_next(const struct session *s)
 {
     return s->next;

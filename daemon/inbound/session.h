@@ -43,8 +43,6 @@ struct inbound {
 /* Takes the descriptor. Turned away (421) when the limits say so. */
 void session_new(struct inbound *in, const struct door *door, int fd);
 void session_stop(struct session *s);
-/* At once, without a word: the process ends. */
-void session_cut(struct session *s);
 struct session *session_next(const struct session *s);
 extern const struct depot_handlers SESSION_DEPOT_HANDLERS;
 

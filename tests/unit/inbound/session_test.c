@@ -158,8 +158,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    for (struct session *s = in.first; s != NULL; s = session_next(s))
-        session_cut(s);
+    conn_room_close_all(in.room);
     for (int i = 0; i < TURNS_MAX && conn_room_count(in.room) > 0; i++)
         loop_turn(loop, true);
     conn_room_free(&in.room);

@@ -1,0 +1,433 @@
+/* Design. The client core is pulled in link_turn alone. Whatever ends a wait outside it (a job, a body piece) asks for a turn
+ * in the loop's work with link_wake; inside it the loop picks it up.
+ * (L1) A link belongs to a delivery (dialing or in session), or waits in the pool, or is on its way out: `delivery` set, `at`
+ *      set, or neither.
+ * (L2) After `over` the core is not called any more; the connection closes by itself. */
+#include "daemon/outbound/parts.h"
+
+#include "daemon/base/log.h"
+
+static struct bytes keep(uint8_t *room, size_t room_size, struct bytes in)
+{
+    in = bytes_head(in, room_size);
+    if (in.size > 0)
+        memcpy(room, in.data, in.size);
+    return (struct bytes){room, in.size};
+}
+
+static struct bytes link_host(const struct link *l)
+{
+    return l->peer.host.size > 0 ? l->peer.host : l->peer.unix_path;
+}
+
+/* --- the pool --- */
+
+static void pool_remove(struct link *l)
+{
+    *l->at = l->next;
+    if (l->next != NULL)
+        l->next->at = l->at;
+    l->at = NULL;
+    l->next = NULL;
+    l->ob->pool_count--;
+}
+
+static void link_quit(struct link *l)
+{
+    if (l->at != NULL)
+        pool_remove(l);
+    if (l->over)
+        return;
+    if (!smtp_client_idle(&l->client)) {
+        link_close(l);
+        return;
+    }
+    smtp_client_quit(&l->client, loop_now(l->ob->loop));
+    link_wake(l);
+}
+
+static void pool_put(struct link *l)
+{
+    struct outbound *ob = l->ob;
+
+    l->next = ob->pool;
+    l->at = &ob->pool;
+    if (l->next != NULL)
+        l->next->at = &l->next;
+    ob->pool = l;
+    ob->pool_count++;
+    conn_set_deadline(l->io, instant_after(loop_now(ob->loop), POOL_IDLE_MS));
+    if (ob->pool_count > POOL_LINKS_MAX) {
+        struct link *oldest = ob->pool;
+
+        while (oldest->next != NULL)
+            oldest = oldest->next;
+        link_quit(oldest);
+    }
+}
+
+struct link *pool_take_lane(struct outbound *ob, struct bytes lane)
+{
+    for (struct link *l = ob->pool; l != NULL; l = l->next)
+        if (bytes_equal(l->lane, lane)) {
+            pool_remove(l);
+            return l;
+        }
+    return NULL;
+}
+
+static bool peer_fits(const struct link *l, const struct courier_peer *peer)
+{
+    if (l->peer.lmtp != peer->lmtp || l->peer.port != peer->port || l->peer.address.family != peer->address.family)
+        return false;
+    if (peer->tls == SMTP_CLIENT_TLS_REQUIRED && conn_tls(l->io) == NULL)
+        return false;
+    if (peer->address.family == 0)
+        return bytes_equal(l->peer.unix_path, peer->unix_path);
+    return dns_address_equal(&l->peer.address, &peer->address) && bytes_equal_nocase(l->peer.host, peer->host);
+}
+
+struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer)
+{
+    for (struct link *l = ob->pool; l != NULL; l = l->next)
+        if (peer_fits(l, peer)) {
+            pool_remove(l);
+            return l;
+        }
+    return NULL;
+}
+
+void pool_quit(struct outbound *ob)
+{
+    while (ob->pool != NULL)
+        link_quit(ob->pool);
+}
+
+/* --- the turn --- */
+
+static void link_tls_begin(struct link *l)
+{
+    struct tls *tls;
+
+    l->tls_due = false;
+    if (!is_ok(tls_connect(l->ob->tls, l->peer.address.family == 0 ? BYTES_NONE : l->peer.host, &tls))) {
+        smtp_client_answer(&l->client, loop_now(l->ob->loop), SMTP_CLIENT_TLS_BROKEN, "no TLS session");
+        link_wake(l);
+        return;
+    }
+    l->shaking = true;
+    conn_start_tls(l->io, tls);
+    /* The core's own deadline goes on: it bounds the handshake. */
+    conn_set_deadline(l->io, smtp_client_deadline(&l->client));
+}
+
+static void link_event(struct link *l, const struct smtp_client_event *event)
+{
+    switch (event->kind) {
+    case SMTP_CLIENT_WRITE:
+        conn_write(l->io, event->bytes);
+        break;
+    case SMTP_CLIENT_WANT_BODY:
+        ASSERT(l->delivery != NULL);
+        delivery_want_body(l->delivery, event->want.offset);
+        break;
+    case SMTP_CLIENT_RCPT_RESULT:
+    case SMTP_CLIENT_JOB_DONE:
+        ASSERT(l->delivery != NULL);
+        delivery_client_event(l->delivery, l, event);
+        break;
+    case SMTP_CLIENT_START_TLS:
+        l->tls_due = true; /* when the input is eaten: plaintext behind the 220 must be seen by the core */
+        break;
+    case SMTP_CLIENT_CLOSE:
+        l->over = true;
+        if (l->at != NULL)
+            pool_remove(l);
+        conn_close_after_flush(l->io);
+        break;
+    }
+}
+
+static void link_turn(struct link *l)
+{
+    struct smtp_client_event event;
+
+    if (l->running || l->over || !l->begun)
+        return;
+    l->running = true;
+    while (!l->over && !conn_congested(l->io) && smtp_client_next(&l->client, &event))
+        link_event(l, &event);
+    l->running = false;
+    if (!l->over && l->at == NULL)
+        conn_set_deadline(l->io, smtp_client_deadline(&l->client));
+}
+
+static void on_work(void *ctx)
+{
+    struct link *l = ctx;
+
+    link_turn(l);
+    if (l->tls_due && !l->over)
+        link_tls_begin(l);
+}
+
+void link_wake(struct link *l)
+{
+    if (!l->running)
+        loop_hook_add(l->ob->loop, &l->work, LOOP_WORK);
+}
+
+/* --- the connection's calls --- */
+
+static void on_opened(void *owner, struct conn *c)
+{
+    struct link *l = owner;
+
+    (void)c;
+    LOG(CONNECTED, LOG_TEXT("lane", l->lane), LOG_TEXT("host", link_host(l)),
+        LOG_TEXT("address", conn_end_text(conn_peer(l->io))));
+    if (l->delivery != NULL)
+        delivery_dialed(l->delivery, l);
+}
+
+static size_t on_input(void *owner, struct conn *c, struct bytes in)
+{
+    struct link *l = owner;
+    size_t eaten = 0, fed = 1;
+
+    (void)c;
+    if (!l->begun) /* a greeting that comes while another dial is still preferred */
+        return 0;
+    while (eaten < in.size && fed > 0 && !l->over) {
+        fed = smtp_client_feed(&l->client, loop_now(l->ob->loop), bytes_after(in, eaten));
+        eaten += fed;
+        link_turn(l);
+    }
+    if (l->over)
+        return in.size;
+    if (l->tls_due)
+        link_tls_begin(l);
+    return eaten;
+}
+
+static void on_input_end(void *owner, struct conn *c)
+{
+    struct link *l = owner;
+
+    if (!l->begun || l->over) {
+        if (!l->begun && l->delivery != NULL)
+            delivery_dial_failed(l->delivery, l, FAIL(CODE_GONE, "closed before the greeting"));
+        conn_close(c);
+        return;
+    }
+    smtp_client_lost(&l->client, loop_now(l->ob->loop), "the connection was closed by the other side");
+    link_turn(l);
+    if (!l->over)
+        conn_close(c);
+}
+
+static void on_secured(void *owner, struct conn *c)
+{
+    struct link *l = owner;
+
+    (void)c;
+    l->shaking = false;
+    smtp_client_answer(&l->client, loop_now(l->ob->loop), SMTP_CLIENT_TLS_UP, NULL);
+    link_turn(l);
+}
+
+static void on_drained(void *owner, struct conn *c)
+{
+    struct link *l = owner;
+
+    if (!l->begun || l->over)
+        return;
+    smtp_client_tick(&l->client, loop_now(l->ob->loop));
+    link_turn(l);
+    conn_resume(c);
+}
+
+static void on_deadline(void *owner, struct conn *c)
+{
+    struct link *l = owner;
+
+    (void)c;
+    if (l->at != NULL) {
+        link_quit(l);
+        return;
+    }
+    if (!l->begun)
+        return;
+    smtp_client_tick(&l->client, loop_now(l->ob->loop));
+    link_turn(l);
+    if (l->shaking && !l->over)
+        conn_close(l->io);
+}
+
+static void on_lost(void *owner, struct conn *c, struct result why)
+{
+    struct link *l = owner;
+    struct instant now = loop_now(l->ob->loop);
+    const char *words = why.sys != 0 ? strerrordesc_np(why.sys) : why.why;
+
+    (void)c;
+    if (words == NULL)
+        words = why.why;
+    if (!l->begun) {
+        LOG(CONNECT_FAILED, LOG_TEXT("lane", l->lane), LOG_TEXT("host", link_host(l)),
+            LOG_STR("address", l->address_text), LOG_STR("why", words));
+        if (l->delivery != NULL)
+            delivery_dial_failed(l->delivery, l, why);
+        return;
+    }
+    if (l->over)
+        return;
+    if (l->shaking) {
+        LOG(TLS_FAILED, LOG_TEXT("host", link_host(l)), LOG_STR("address", l->address_text), LOG_STR("why", words));
+        l->shaking = false;
+        smtp_client_answer(&l->client, now, SMTP_CLIENT_TLS_BROKEN, words);
+        link_turn(l);
+    }
+    if (!l->over) {
+        smtp_client_lost(&l->client, now, words);
+        link_turn(l);
+    }
+}
+
+static void on_closed(void *owner, struct conn *c)
+{
+    struct link *l = owner;
+
+    (void)c;
+    if (l->at != NULL)
+        pool_remove(l);
+    if (l->delivery != NULL)
+        delivery_link_gone(l->delivery, l);
+    loop_hook_drop(l->ob->loop, &l->work);
+    mem_free(l);
+}
+
+static const struct conn_handler LINK_HANDLER = {
+    .opened = on_opened,
+    .input = on_input,
+    .input_end = on_input_end,
+    .secured = on_secured,
+    .drained = on_drained,
+    .deadline = on_deadline,
+    .lost = on_lost,
+    .closed = on_closed,
+};
+
+/* --- birth, jobs, end --- */
+
+struct link *link_dial(
+    struct outbound *ob, struct delivery *d, unsigned slot, const struct courier_peer *peer, struct result *why_out)
+{
+    struct link *l = mem_take(sizeof *l);
+    struct conn_dial to = {
+        .local = peer->address.family == 0,
+        .ipv6 = peer->address.family == 6,
+        .port = peer->port,
+        .path = peer->unix_path,
+        .deadline = instant_after(loop_now(ob->loop), ob->cfg->timeouts.connect),
+    };
+    struct buf text;
+
+    if (l == NULL) {
+        *why_out = FAIL(CODE_FULL, "out of memory");
+        return NULL;
+    }
+    memset(l, 0, offsetof(struct link, client));
+    l->ob = ob;
+    l->delivery = d;
+    l->slot = slot;
+    l->work = (struct loop_hook){.fn = on_work, .ctx = l};
+    l->peer = *peer;
+    l->peer.host = keep(l->host_room, sizeof l->host_room, peer->host);
+    l->peer.tlsa_base = keep(l->base_room, sizeof l->base_room, peer->tlsa_base);
+    l->peer.unix_path = keep(l->path_room, sizeof l->path_room, peer->unix_path);
+    l->lane = keep(l->lane_room, sizeof l->lane_room, d->lane);
+    buf_init(&text, l->address_text, sizeof l->address_text - 1);
+    if (peer->address.family != 0 && !is_ok(dns_address_put(&text, &peer->address)))
+        buf_reset(&text);
+    l->address_text[text.size] = 0;
+    memcpy(to.address, peer->address.octets, sizeof to.address);
+    *why_out = conn_dial(ob->room, &to, &LINK_HANDLER, l, &l->io);
+    if (!is_ok(*why_out)) {
+        LOG(CONNECT_FAILED, LOG_TEXT("lane", d->lane), LOG_TEXT("host", peer->host),
+            LOG_STR("address", l->address_text), LOG_STR("why", why_out->why));
+        mem_free(l);
+        return NULL;
+    }
+    return l;
+}
+
+static void client_begin(struct link *l, enum smtp_client_tls tls)
+{
+    const struct config *cfg = l->ob->cfg;
+
+    l->cfg = (struct smtp_client_config){
+        .helo = cfg->hostname,
+        .lmtp = l->peer.lmtp,
+        .send_8bit_raw = cfg->send_8bit_raw,
+        .tls = tls,
+        .greeting_ms = cfg->timeouts.greeting,
+        .ehlo_ms = cfg->timeouts.ehlo,
+        .mail_ms = cfg->timeouts.mail,
+        .rcpt_ms = cfg->timeouts.rcpt,
+        .data_ms = cfg->timeouts.data,
+        .block_ms = cfg->timeouts.block,
+        .dot_ms = cfg->timeouts.dot,
+        .quit_ms = cfg->timeouts.quit,
+    };
+    smtp_client_init(&l->client, &l->cfg, loop_now(l->ob->loop));
+    l->begun = true;
+    conn_resume(l->io); /* a greeting that came early */
+}
+
+void link_job_start(struct link *l, struct delivery *d, const struct smtp_job *job, enum smtp_client_tls tls)
+{
+    l->delivery = d;
+    l->lane = keep(l->lane_room, sizeof l->lane_room, d->lane);
+    if (!l->begun)
+        client_begin(l, tls);
+    l->jobs++;
+    smtp_client_job_start(&l->client, loop_now(l->ob->loop), job);
+    link_wake(l);
+}
+
+void link_body(struct link *l, struct bytes body, bool last)
+{
+    smtp_client_body(&l->client, loop_now(l->ob->loop), body, last);
+    link_wake(l);
+}
+
+void link_body_broken(struct link *l, const char *why)
+{
+    smtp_client_answer(&l->client, loop_now(l->ob->loop), SMTP_CLIENT_BODY_BROKEN, why);
+    link_wake(l);
+}
+
+void link_release(struct link *l)
+{
+    struct outbound *ob = l->ob;
+
+    l->delivery = NULL;
+    if (l->over || !l->begun) {
+        link_close(l);
+        return;
+    }
+    if (ob->draining || l->jobs >= ob->cfg->limits.jobs_per_connection || !smtp_client_idle(&l->client))
+        link_quit(l);
+    else
+        pool_put(l);
+}
+
+void link_close(struct link *l)
+{
+    if (l->at != NULL)
+        pool_remove(l);
+    l->delivery = NULL;
+    l->over = true;
+    conn_close(l->io);
+}

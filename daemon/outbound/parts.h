@@ -1,0 +1,151 @@
+/* parts: what the files of outbound share: the process, its deliveries (jobs) and its links (connections).
+ *
+ * A delivery owns a courier and the message's body window; a link owns a connection and the SMTP client core. While a
+ * session runs they know each other; else a delivery waits for DNS or a dial, and a link waits in the pool.
+ * Lifetime: a delivery from job_begin to job_end; a link from its dial to its connection's `closed`. Threads: none. */
+#ifndef MANSIO_OUTBOUND_PARTS_H
+#define MANSIO_OUTBOUND_PARTS_H
+
+#include "daemon/config/config.h"
+#include "daemon/edge/channel.h"
+#include "daemon/edge/conn.h"
+#include "daemon/edge/dns_edge.h"
+#include "daemon/edge/loop.h"
+#include "daemon/outbound/courier.h"
+#include "smtp/reply.h"
+
+enum {
+    OUTBOUND_SLOTS = 256,                      /* jobs at once in one process */
+    POOL_LINKS_MAX = 128,                      /* kept connections; beyond it the oldest is quit */
+    POOL_IDLE_MS = 5000,                       /* how long a connection is kept without a job: peers count us too */
+    DELIVERY_ARENA_SIZE_MAX = 4 * 1024 * 1024, /* JOB_RCPT_COUNT_MAX recipients with their last replies */
+};
+
+struct outbound;
+struct delivery;
+
+/* A connection to a next hop. */
+struct link {
+    struct outbound *ob;
+    struct conn *io;
+    struct link *next, **at;   /* in the pool; at is NULL elsewhere */
+    struct delivery *delivery; /* whose dial or session this is */
+    unsigned slot;             /* of the delivery's courier, while dialing */
+    bool begun;                /* the client core is there */
+    bool running;              /* its events are being pulled */
+    bool shaking;              /* a TLS handshake is under way */
+    bool over;                 /* CLOSE was pulled, or the connection is gone */
+    bool tls_due;              /* START_TLS was pulled */
+    uint32_t jobs;
+    struct loop_hook work;
+    struct courier_peer peer; /* views into the room */
+    struct bytes lane;        /* of its last job */
+    struct smtp_client_config cfg;
+    struct smtp_client client;
+    char address_text[DNS_ADDRESS_TEXT_SIZE_MAX + 1];
+    uint8_t host_room[DOMAIN_SIZE_MAX + 1], base_room[DOMAIN_SIZE_MAX + 1], path_room[CONN_TEXT_SIZE_MAX];
+    uint8_t lane_room[LANE_NAME_SIZE_MAX];
+};
+
+/* A piece of the body: what the client core is sending, or what comes after it. */
+struct body_piece {
+    uint64_t offset;
+    size_t size;
+    uint8_t *data; /* BODY_FRAME_SIZE_MAX octets; NULL: not needed yet */
+};
+
+/* One job. */
+struct delivery {
+    struct outbound *ob;
+    struct delivery *next, **at; /* of all; or next among the spare */
+    struct job_id id;
+    struct arena arena;
+    struct bytes lane;
+    struct envelope_head head;
+    struct recipient *rcpts;
+    uint32_t rcpt_count, rcpt_room;
+    bool running;                 /* the courier is there */
+    bool pulling;                 /* its events are being pulled */
+    bool damaged;                 /* a frame did not fit: it ends without a try */
+    struct bytes first;           /* the body from 0 on, as it came with the job: kept for the next host */
+    struct body_piece now, ahead; /* beyond `first` */
+    bool body_wanted;             /* the client core waits for body_offset */
+    uint64_t body_offset;
+    bool body_asked; /* a job_want is under way, for asked_offset */
+    uint64_t asked_offset;
+    struct link *session;  /* the link of the running session */
+    bool session_reusable; /* as its JOB_DONE said */
+    struct link *dials[COURIER_DIAL_COUNT];
+    struct link *kept; /* offered with courier_offer_kept */
+    struct resolver_token asks[MX_ASK_COUNT_MAX];
+    bool ask_open[MX_ASK_COUNT_MAX];
+    struct loop_timer timer;
+    struct loop_hook work;
+    struct courier_job job;
+    struct courier courier;
+};
+
+struct outbound {
+    struct process *process;
+    struct loop *loop;
+    const struct config *cfg;
+    struct conn_room *room;
+    struct dns_edge *dns;
+    struct tls_context *tls;
+    struct channel *queued;
+    struct mx_self self;
+    struct courier_config courier;
+    struct rng rng;
+    struct delivery *deliveries, *spare;
+    uint32_t delivery_count, spare_count;
+    struct link *pool; /* newest first */
+    uint32_t pool_count;
+    bool draining;
+};
+
+/* --- main.c --- */
+/* A draining process ends when it has neither jobs nor connections. */
+void outbound_look_for_end(struct outbound *ob);
+
+/* --- delivery.c --- */
+void delivery_begin(struct outbound *ob, const struct msg_job_begin *m);
+void delivery_rcpt(struct outbound *ob, const struct msg_job_rcpt *m);
+void delivery_body(struct outbound *ob, const struct msg_job_body *m);
+void delivery_run(struct outbound *ob, struct job_id id);
+void delivery_cancel(struct outbound *ob, struct job_id id);
+/* queued is gone: every job is dropped; the new queued gives them again. */
+void deliveries_drop(struct outbound *ob);
+void deliveries_free_spare(struct outbound *ob);
+void delivery_on_answer(void *owner, uint64_t user, struct resolver_token token, const struct dns_answer *answer);
+
+/* What a link says of the delivery that it works for. */
+void delivery_dialed(struct delivery *d, struct link *l);
+void delivery_dial_failed(struct delivery *d, struct link *l, struct result why);
+void delivery_client_event(struct delivery *d, struct link *l, const struct smtp_client_event *event);
+void delivery_want_body(struct delivery *d, uint64_t offset);
+/* The link is about to be freed. */
+void delivery_link_gone(struct delivery *d, struct link *l);
+
+/* --- link.c --- */
+/* Begins to connect; NULL with why_out when the kernel refuses at once. */
+struct link *link_dial(
+    struct outbound *ob, struct delivery *d, unsigned slot, const struct courier_peer *peer, struct result *why_out);
+/* The session of this link takes a job (at once, or when it is greeted). */
+void link_job_start(struct link *l, struct delivery *d, const struct smtp_job *job, enum smtp_client_tls tls);
+/* Body octets that delivery_want_body asked for. */
+void link_body(struct link *l, struct bytes body, bool last);
+void link_body_broken(struct link *l, const char *why);
+/* The delivery is done with a session that may serve another job. */
+void link_release(struct link *l);
+/* At once. */
+void link_close(struct link *l);
+/* A turn of the client core in the loop's work. */
+void link_wake(struct link *l);
+
+/* Kept links: by lane, or by where they go; taken out of the pool. NULL: none. */
+struct link *pool_take_lane(struct outbound *ob, struct bytes lane);
+struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer);
+/* Ends all with QUIT. */
+void pool_quit(struct outbound *ob);
+
+#endif
