@@ -20,7 +20,14 @@
 
 #include "queue/store_inside.h"
 
-enum { MAP_SIZE_FIRST = 64 << 20, RESERVE_SIZE_MAX = 64 << 20, RESERVE_SHARE = 8, FREE_DBI = 0, MAIN_DBI = 1 };
+enum {
+    MAP_SIZE_FIRST = 64 << 20,
+    RESERVE_SIZE_MAX = 64 << 20,
+    RESERVE_SHARE = 8,
+    COMMITS_PER_READER_CHECK = 256,
+    FREE_DBI = 0,
+    MAIN_DBI = 1
+};
 
 static const char *const db_names[DB_COUNT] = {
 #define DB(name, text) text,
@@ -194,6 +201,14 @@ static RESULT dbis_open(struct store *s)
     return lmdb(mdb_txn_commit(txn), "cannot keep the sub-databases open");
 }
 
+/* A tool that was killed while it read keeps its snapshot's pages from being used again until its slot is cleared. */
+static void readers_check(struct store *s)
+{
+    int dead;
+
+    mdb_reader_check(s->env, &dead);
+}
+
 static RESULT env_open(struct store *s)
 {
     char data_path[PATH_MAX];
@@ -207,12 +222,11 @@ static RESULT env_open(struct store *s)
 
     MDB_envinfo info;
     MDB_stat stat_main;
-    int dead;
     mdb_env_info(s->env, &info);
     mdb_env_stat(s->env, &stat_main);
     s->map_size = info.me_mapsize;
     s->page_size = stat_main.ms_psize;
-    mdb_reader_check(s->env, &dead);
+    readers_check(s);
     struct result r = dbis_open(s);
     if (!is_ok(r))
         env_close(s);
@@ -455,7 +469,8 @@ RESULT store_commit(struct store *s)
     write_ended(s);
     if (rc == MDB_SUCCESS) {
         s->used_pages = used_pages;
-        s->commits++;
+        if (++s->commits % COMMITS_PER_READER_CHECK == 0)
+            readers_check(s);
         return OK;
     }
     memset(s->verified, 0, sizeof s->verified);
@@ -466,6 +481,7 @@ RESULT store_commit(struct store *s)
 RESULT store_grow(struct store *s)
 {
     TRY(store_ready(s));
+    readers_check(s);
     size_t bound = map_size_bound(s);
     if (s->map_size >= bound)
         return FAIL(CODE_FULL, "the queue has reached its configured size");

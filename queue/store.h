@@ -4,8 +4,11 @@
  * Knows LMDB, not the loop, no clock. Threads: none.
  *
  * Writing: store_begin ... puts ... store_commit, which returns only when the data is on disk; any failure in between makes
- * the caller call store_abandon, and then nothing of it happened. CODE_FULL with sys MDB_MAP_FULL from a put means: abandon,
- * store_grow, and do the whole transaction again.
+ * the caller call store_abandon, and then nothing of it happened. CODE_FULL with sys MDB_MAP_FULL from a put or the commit
+ * means: abandon, store_grow, and do the whole transaction again. CODE_FULL with sys ENOSPC: the disk itself is full.
+ * A commit that failed with the disk (CODE_IO, or ENOSPC) is undone on the disk before anything else is read or written:
+ * until that works, store_begin, store_read_begin and store_grow answer CODE_IO, and they try again each time.
+ * One transaction at a time: a read must have ended before a write begins and the other way round (asserted).
  * Reading: between store_read_begin and store_read_end, all inside one loop turn (Q5); views borrow the map and die at
  * store_read_end. Inside a write transaction the same getters see its own writes; their views die at the next put.
  * A row whose checksum or form is wrong: getters return CODE_CORRUPT and note it; the next write transaction moves such rows
@@ -63,11 +66,14 @@ RESULT store_spill_drop(struct store *s, struct message_id id);
 RESULT store_message_put(struct store *s, const struct envelope_head *head);
 /* A new recipient: its row and, when WAITING, its lane_due row. */
 RESULT store_recipient_put(struct store *s, struct message_id id, const struct recipient *rcpt);
-/* Replaces the row and moves its place in the schedule. `before` names the old lane, state and next_try. */
+/* Replaces the row and moves its place in the schedule. `before` names the old lane, state and next_try. CODE_GONE when the
+ * row is no longer there. */
 RESULT store_recipient_update(
     struct store *s, struct message_id id, const struct recipient *before, const struct recipient *after);
+/* CODE_GONE when the row is no longer there. */
 RESULT store_recipient_delete(struct store *s, struct message_id id, const struct recipient *rcpt);
-/* Deletes head and body when no recipient is left; done_out tells. */
+/* Deletes head and body when no recipient is left; done_out tells. CODE_GONE when there is no such message (any more).
+ * When a damaged recipient of it lies in quarantine, head and body go there instead: the mail is not thrown away. */
 RESULT store_message_finish(struct store *s, struct message_id id, bool *done_out);
 /* Everything of a message, recipients included. CODE_GONE when it is not there. */
 RESULT store_message_delete(struct store *s, struct message_id id);
@@ -77,6 +83,8 @@ RESULT store_lane_delete(struct store *s, struct bytes lane);
 RESULT store_history_put(struct store *s, struct message_id id, struct walltime at, struct bytes row);
 /* Forgets rows older than `before`, at most `count_max` of them. */
 RESULT store_history_expire(struct store *s, struct walltime before, uint32_t count_max, uint32_t *count_out);
+/* Moves the damaged rows that reads have met; count_out of them. A damaged head or chunk takes its whole message along, a
+ * damaged recipient its place in the schedule; a damaged place is made again from its recipient. Worth an event. */
 RESULT store_quarantine_noted(struct store *s, uint32_t *count_out);
 
 /* --- inside a read (or write) transaction --- */

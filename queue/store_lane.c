@@ -50,6 +50,8 @@ RESULT store_lane_next(struct store *s, struct bytes after, struct bytes *lane_o
     struct row_key place;
     struct bytes key, value;
 
+    if (after.size > 0 && !row_lane_valid(after))
+        return FAIL(CODE_GONE, "no lane has such a name");
     TRY(store_cursor(s, DB_LANE, &cursor));
     if (after.size > 0) { /* the smallest key behind it: the same name and a NUL */
         lane_key(&place, after);

@@ -154,6 +154,8 @@ RESULT store_due_next(struct store *s, struct bytes lane, const struct store_due
     struct row_key prefix, place;
     struct bytes key, value, found;
 
+    if (!row_lane_valid(lane))
+        return FAIL(CODE_GONE, "no lane has such a name");
     TRY(store_cursor(s, DB_LANE_DUE, &cursor));
     row_key_lane_first(&prefix, lane);
     bool whole = from->next_try.ms == 0 && from->id.value == 0 && from->n == 0;
@@ -178,6 +180,8 @@ RESULT store_due_lane_next(struct store *s, struct bytes after, struct bytes *la
     struct row_key place;
     struct bytes key, value;
 
+    if (after.size > 0 && !row_lane_valid(after))
+        return FAIL(CODE_GONE, "no lane has such a name");
     TRY(store_cursor(s, DB_LANE_DUE, &cursor));
     if (after.size > 0)
         row_key_lane_end(&place, after);

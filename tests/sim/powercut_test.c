@@ -393,6 +393,7 @@ static void test_every_cut_of_a_short_run(void **state)
     for (size_t at = 0; at <= disk_event_count(); at++)
         for (uint64_t seed = 1; seed <= seeds; seed++, cuts++)
             cut(at, seed);
+    assert_int_equal(disk_crossing_count(), 0); /* (F2) of store.c */
     print_message("%zu commits, %zu disk events, %zu cuts\n", promise_count - 1, disk_event_count(), cuts);
     run_end(&run);
 }

@@ -417,6 +417,18 @@ size_t disk_event_count(void)
     return disk.event_count;
 }
 
+size_t disk_crossing_count(void)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < disk.event_count; i++)
+        if (disk.events[i].kind == EVENT_WRITE_DONE) {
+            const struct event *e = &disk.events[disk.events[i].write];
+            count += e->size > 0 && e->at / SECTOR_SIZE != (e->at + e->size - 1) / SECTOR_SIZE;
+        }
+    return count;
+}
+
 void disk_fail_nth(uint64_t n, uint64_t count, enum disk_fault fault, int error)
 {
     disk.fail_in = count > 0 ? n : 0;

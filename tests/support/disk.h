@@ -38,6 +38,8 @@ void disk_forget(void);
 
 /* Events so far; a cut "at" n has seen the first n. */
 size_t disk_event_count(void);
+/* Writes through O_DSYNC so far that touch more than one sector: such a write could be torn. */
+size_t disk_crossing_count(void);
 /* Writes what a cut at that point leaves into `folder` (made if missing; its old files are removed first). */
 void disk_rebuild(size_t at, uint64_t seed, const char *folder);
 
