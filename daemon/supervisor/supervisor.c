@@ -227,7 +227,6 @@ static void start_failed(struct supervisor *s, const char *what, const char *why
         stop_begin(s);
 }
 
-/* What the passing of time, or a child's end, moves on. */
 static void phase_step(struct supervisor *s)
 {
     bool late = instant_reached(s->deadline, clock_instant());
@@ -273,6 +272,17 @@ static void phase_step(struct supervisor *s)
             children_kill(s);
         return;
     }
+}
+
+/* What the passing of time, or a child's end, moves on: as many phases as are over. */
+static void phases_step(struct supervisor *s)
+{
+    enum phase before;
+
+    do {
+        before = s->phase;
+        phase_step(s);
+    } while (s->phase != before);
 }
 
 static bool stopping(const struct supervisor *s)
@@ -514,7 +524,7 @@ static void turn(struct supervisor *s)
         if (c->state == CHILD_WAITING && instant_reached(c->restart_at, clock_instant()))
             child_start(s, c);
     }
-    phase_step(s);
+    phases_step(s);
 }
 
 /* --- start and end --- */
