@@ -8,44 +8,7 @@
  * (C4) The end of the content goes out only when exactly job->body_size octets have gone before it; what is short ends
  *      the connection instead, so no peer ever takes a cut message for a whole one.
  * (C5) `uncertain` is set only when the whole content has gone out and no reply said what became of it. */
-#include "smtp/client.h"
-
-#include "smtp/client_command.h"
-
-/*    name      what is waited for                  milliseconds to wait */
-#define CLIENT_STATES(STATE)                                                                                           \
-    STATE(GREETING, "the greeting", c->cfg->greeting_ms)                                                               \
-    STATE(EHLO, "the reply to EHLO", c->cfg->ehlo_ms)                                                                  \
-    STATE(HELO, "the reply to HELO", c->cfg->ehlo_ms)                                                                  \
-    STATE(STARTTLS, "the reply to STARTTLS", c->cfg->ehlo_ms)                                                          \
-    STATE(TLS, "the TLS handshake", c->cfg->ehlo_ms)                                                                   \
-    STATE(READY, "work", INT64_MAX)                                                                                    \
-    STATE(RSET, "the reply to RSET", c->cfg->mail_ms)                                                                  \
-    STATE(MAIL, "the reply to MAIL", c->cfg->mail_ms)                                                                  \
-    STATE(RCPT, "the reply to RCPT", c->cfg->rcpt_ms)                                                                  \
-    STATE(DATA, "the reply to DATA", c->cfg->data_ms)                                                                  \
-    STATE(BODY, "the message to be taken", c->cfg->block_ms)                                                           \
-    STATE(DOT, "the reply to the message", c->cfg->dot_ms)                                                             \
-    STATE(QUIT, "the reply to QUIT", c->cfg->quit_ms)                                                                  \
-    STATE(CLOSED, "nothing", INT64_MAX)
-
-enum client_state {
-#define STATE_ENUM(name, what, ms) CLIENT_##name,
-    CLIENT_STATES(STATE_ENUM)
-};
-
-enum client_sending {
-    SENDING_NOTHING,
-    SENDING_EHLO,
-    SENDING_HELO,
-    SENDING_STARTTLS,
-    SENDING_RSET,
-    SENDING_MAIL,
-    SENDING_RCPT,
-    SENDING_DATA, /* or BDAT */
-    SENDING_BODY,
-    SENDING_QUIT,
-};
+#include "smtp/client_inside.h"
 
 /* Who gets the result that waits. */
 enum client_result_scope { RESULT_NONE, RESULT_ONE, RESULT_REFUSED_HERE, RESULT_ACCEPTED, RESULT_UNDECIDED };
@@ -53,16 +16,13 @@ enum client_result_scope { RESULT_NONE, RESULT_ONE, RESULT_REFUSED_HERE, RESULT_
 /* rcpt_states beyond those of client.h: never sent to this peer; its result is due, or told. */
 enum { RCPT_REFUSED_HERE = SMTP_CLIENT_RCPT_DECIDED + 1, RCPT_REFUSED_TOLD };
 
-enum {
-    SMALL_PIECE_SIZE = 512, /* up to this content is copied beside the commands instead of being a write of its own */
-    TRANSCRIPT_LINE_SIZE_MAX = 1000,
-};
+enum { TRANSCRIPT_LINE_SIZE_MAX = 1000 };
 
 static const char *const state_waits[] = {
 #define STATE_WAITS(name, what, ms) [CLIENT_##name] = what,
     CLIENT_STATES(STATE_WAITS)};
 
-static void enter(struct smtp_client *c, enum client_state state)
+void client_enter(struct smtp_client *c, enum client_state state)
 {
     int64_t ms = 0;
 
@@ -79,7 +39,7 @@ static void enter(struct smtp_client *c, enum client_state state)
 
 /* --- transcript --- */
 
-static void note(struct smtp_client *c, const char *who, struct bytes line)
+void client_note(struct smtp_client *c, const char *who, struct bytes line)
 {
     line = bytes_head(line, TRANSCRIPT_LINE_SIZE_MAX);
     if (buf_left(&c->transcript) < line.size + 4) {
@@ -103,7 +63,7 @@ struct bytes smtp_client_transcript(const struct smtp_client *c)
 
 /* --- ends --- */
 
-static bool pipelining(const struct smtp_client *c)
+bool client_pipelining(const struct smtp_client *c)
 {
     return (c->peer.extensions & SMTP_EXT_PIPELINING) != 0 && !c->cfg->no_pipelining;
 }
@@ -174,7 +134,7 @@ static void session_end(struct smtp_client *c, enum smtp_client_end end, struct 
     c->sending = SENDING_NOTHING;
     c->tls_due = false;
     c->close_due = true;
-    enter(c, CLIENT_CLOSED);
+    client_enter(c, CLIENT_CLOSED);
 }
 
 /* The same for a peer that still listens: it hears QUIT. */
@@ -184,7 +144,7 @@ static void session_end_politely(struct smtp_client *c, enum smtp_client_end end
         job_over(c, end, reply);
     c->sending = SENDING_QUIT;
     c->ahead_count = 0;
-    enter(c, CLIENT_QUIT);
+    client_enter(c, CLIENT_QUIT);
 }
 
 static void session_garbage(struct smtp_client *c, const char *why)
@@ -216,17 +176,7 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *cf
     buf_init(&c->transcript, c->transcript_room, sizeof c->transcript_room);
     c->tls_up = cfg->tls == SMTP_CLIENT_TLS_IMPLICIT;
     c->ahead_count = 1; /* the greeting answers the connection */
-    enter(c, CLIENT_GREETING);
-}
-
-/* True when SMTPUTF8 must be said to MAIL (RFC 6531 3.4): for a header or an address of this hop. */
-static bool job_is_utf8(const struct smtp_job *job)
-{
-    bool utf8 = job->header_utf8 || bytes_has_8bit(job->reverse_path);
-
-    for (size_t i = 0; !utf8 && i < job->rcpt_count; i++)
-        utf8 = bytes_has_8bit(job->rcpts[i].forward_path);
-    return utf8;
+    client_enter(c, CLIENT_GREETING);
 }
 
 static void job_begin(struct smtp_client *c)
@@ -255,11 +205,11 @@ static void job_begin(struct smtp_client *c)
         return;
     }
     /* BDAT spares the round trip of DATA and the search for dots. In LMTP it would leave open how many replies come. */
-    c->bdat = job->body_type == BODY_BINARYMIME ||
-              ((c->peer.extensions & SMTP_EXT_CHUNKING) && pipelining(c) && !c->cfg->no_chunking && !c->cfg->lmtp);
-    c->eager = c->bdat && pipelining(c) && job->body_size <= SMTP_CLIENT_EAGER_SIZE;
+    c->bdat = job->body_type == BODY_BINARYMIME || ((c->peer.extensions & SMTP_EXT_CHUNKING) && client_pipelining(c) &&
+                                                       !c->cfg->no_chunking && !c->cfg->lmtp);
+    c->eager = c->bdat && client_pipelining(c) && job->body_size <= SMTP_CLIENT_EAGER_SIZE;
     c->sending = c->open_transaction ? SENDING_RSET : SENDING_MAIL;
-    enter(c, c->open_transaction ? CLIENT_RSET : CLIENT_MAIL);
+    client_enter(c, c->open_transaction ? CLIENT_RSET : CLIENT_MAIL);
 }
 
 void smtp_client_job_start(struct smtp_client *c, struct instant now, const struct smtp_job *job)
@@ -286,7 +236,7 @@ void smtp_client_job_start(struct smtp_client *c, struct instant now, const stru
 
 static void session_ready(struct smtp_client *c)
 {
-    enter(c, CLIENT_READY);
+    client_enter(c, CLIENT_READY);
     if (c->job != NULL)
         job_begin(c);
 }
@@ -297,9 +247,9 @@ static void transaction_end(struct smtp_client *c)
     job_over(c, SMTP_CLIENT_END_DONE, local_reply(2, 0, 0, BYTES("the host ended the session")));
     if (c->no_reuse) {
         c->close_due = true;
-        enter(c, CLIENT_CLOSED);
+        client_enter(c, CLIENT_CLOSED);
     } else {
-        enter(c, CLIENT_READY);
+        client_enter(c, CLIENT_READY);
     }
 }
 
@@ -318,7 +268,7 @@ static void on_greeting(struct smtp_client *c, struct peer_reply reply)
         return;
     }
     c->sending = SENDING_EHLO;
-    enter(c, CLIENT_EHLO);
+    client_enter(c, CLIENT_EHLO);
 }
 
 static void on_ehlo(struct smtp_client *c, struct peer_reply reply)
@@ -327,7 +277,7 @@ static void on_ehlo(struct smtp_client *c, struct peer_reply reply)
         c->cfg->tls != SMTP_CLIENT_TLS_REQUIRED) {
         /* RFC 5321 3.2: an old server does not know EHLO. */
         c->sending = SENDING_HELO;
-        enter(c, CLIENT_HELO);
+        client_enter(c, CLIENT_HELO);
         return;
     }
     if (reply.code >= 400) {
@@ -337,7 +287,7 @@ static void on_ehlo(struct smtp_client *c, struct peer_reply reply)
     if (!c->tls_up && c->cfg->tls != SMTP_CLIENT_TLS_NONE) {
         if (c->peer.extensions & SMTP_EXT_STARTTLS) {
             c->sending = SENDING_STARTTLS;
-            enter(c, CLIENT_STARTTLS);
+            client_enter(c, CLIENT_STARTTLS);
             return;
         }
         if (c->cfg->tls == SMTP_CLIENT_TLS_REQUIRED) {
@@ -353,7 +303,7 @@ static void on_starttls(struct smtp_client *c, struct peer_reply reply)
 {
     if (reply.code == 220) {
         c->tls_due = true;
-        enter(c, CLIENT_TLS);
+        client_enter(c, CLIENT_TLS);
     } else if (c->cfg->tls == SMTP_CLIENT_TLS_REQUIRED) {
         session_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE, reply);
     } else {
@@ -371,14 +321,14 @@ static void rcpts_over(struct smtp_client *c)
 {
     if (c->data_sent) {
         if (!c->bdat)
-            enter(c, CLIENT_DATA);
+            client_enter(c, CLIENT_DATA);
         else
-            enter(c, c->sending == SENDING_BODY ? CLIENT_BODY : CLIENT_DOT);
+            client_enter(c, c->sending == SENDING_BODY ? CLIENT_BODY : CLIENT_DOT);
     } else if (c->accepted_count == 0) {
         transaction_end(c);
     } else {
         /* The writer waited for these replies: now DATA, or BDAT and the content. */
-        enter(c, c->bdat ? CLIENT_BODY : CLIENT_DATA);
+        client_enter(c, c->bdat ? CLIENT_BODY : CLIENT_DATA);
     }
 }
 
@@ -390,7 +340,7 @@ static void rcpt_next(struct smtp_client *c)
     if (c->rcpt_at == c->rcpt_sent && c->sending != SENDING_RCPT)
         rcpts_over(c);
     else
-        enter(c, CLIENT_RCPT);
+        client_enter(c, CLIENT_RCPT);
 }
 
 static void on_mail(struct smtp_client *c, struct peer_reply reply)
@@ -461,9 +411,9 @@ static void on_data(struct smtp_client *c, struct peer_reply reply)
             /* RFC 2920 3.1: the server waits for content that nobody gets; an empty one ends it. */
             c->lone_dot = true;
             c->ahead_count = 1;
-            enter(c, CLIENT_DOT);
+            client_enter(c, CLIENT_DOT);
         } else {
-            enter(c, CLIENT_BODY);
+            client_enter(c, CLIENT_BODY);
         }
     }
 }
@@ -498,7 +448,7 @@ static void on_content(struct smtp_client *c, struct peer_reply reply)
         c->open_transaction = false;
         transaction_end(c);
     } else {
-        enter(c, CLIENT_DOT);
+        client_enter(c, CLIENT_DOT);
     }
 }
 
@@ -563,7 +513,7 @@ static void on_reply(struct smtp_client *c, struct peer_reply reply)
             break;
         }
         c->open_transaction = false;
-        enter(c, CLIENT_MAIL);
+        client_enter(c, CLIENT_MAIL);
         break;
     case CLIENT_MAIL:
         on_mail(c, reply);
@@ -612,7 +562,7 @@ size_t smtp_client_feed(struct smtp_client *c, struct instant now, struct bytes 
             session_garbage(c, r.why);
             break;
         }
-        note(c, "S: ", line.whole);
+        client_note(c, "S: ", line.whole);
         if (c->state == CLIENT_EHLO && line.code == 250 && c->reply.line_count > 1)
             client_peer_learn(&c->peer, line.text);
         if (line.last) {
@@ -622,181 +572,6 @@ size_t smtp_client_feed(struct smtp_client *c, struct instant now, struct bytes 
         }
     }
     return eaten;
-}
-
-/* --- writing --- */
-
-/* Whether the next command may go out now. */
-static bool may_send(const struct smtp_client *c)
-{
-    switch ((enum client_sending)c->sending) {
-    case SENDING_NOTHING:
-    case SENDING_BODY:
-        return false;
-    case SENDING_MAIL:
-    case SENDING_RCPT:
-        return c->ahead_count == 0 || pipelining(c);
-    case SENDING_DATA:
-        return c->ahead_count == 0 || (pipelining(c) && (!c->bdat || c->eager));
-    case SENDING_EHLO:
-    case SENDING_HELO:
-    case SENDING_STARTTLS:
-    case SENDING_RSET:
-    case SENDING_QUIT:
-        return c->ahead_count == 0;
-    }
-    return false;
-}
-
-/* The next recipient that is sent at all, from rcpt_sent on. */
-static bool rcpt_to_send(struct smtp_client *c)
-{
-    while (c->rcpt_sent < c->job->rcpt_count && c->rcpt_states[c->rcpt_sent] != SMTP_CLIENT_RCPT_OPEN)
-        c->rcpt_sent++;
-    return c->rcpt_sent < c->job->rcpt_count;
-}
-
-static RESULT
-command_put(struct smtp_client *c)
-{
-    struct buf *out = &c->out;
-
-    switch ((enum client_sending)c->sending) {
-    case SENDING_EHLO:
-        c->peer.extensions = 0;
-        c->peer.size_max = 0;
-        c->sending = SENDING_NOTHING;
-        return client_command_plain(out, c->cfg->lmtp ? BYTES("LHLO") : BYTES("EHLO"), c->cfg->helo);
-    case SENDING_HELO:
-        c->sending = SENDING_NOTHING;
-        return client_command_plain(out, BYTES("HELO"), c->cfg->helo);
-    case SENDING_STARTTLS:
-        c->sending = SENDING_NOTHING;
-        return client_command_plain(out, BYTES("STARTTLS"), BYTES_NONE);
-    case SENDING_RSET:
-        c->sending = SENDING_MAIL;
-        return client_command_plain(out, BYTES("RSET"), BYTES_NONE);
-    case SENDING_MAIL:
-        c->sending = SENDING_RCPT;
-        return client_command_mail(out, c->job, c->peer.extensions, job_is_utf8(c->job));
-    case SENDING_RCPT:
-        TRY(client_command_rcpt(out, &c->job->rcpts[c->rcpt_sent++], c->peer.extensions));
-        if (!rcpt_to_send(c))
-            c->sending = SENDING_DATA;
-        return OK;
-    case SENDING_DATA:
-        c->data_sent = true;
-        c->sending = c->bdat ? SENDING_BODY : SENDING_NOTHING;
-        return c->bdat ? client_command_bdat(out, c->job->body_size)
-                       : client_command_plain(out, BYTES("DATA"), BYTES_NONE);
-    case SENDING_QUIT:
-        c->sending = SENDING_NOTHING;
-        return client_command_plain(out, BYTES("QUIT"), BYTES_NONE);
-    case SENDING_NOTHING:
-    case SENDING_BODY:
-        break;
-    }
-    return OK;
-}
-
-static void commands_write(struct smtp_client *c)
-{
-    while (may_send(c) && buf_left(&c->out) >= CLIENT_COMMAND_SIZE_MAX) {
-        size_t before = c->out.size;
-        if (c->sending == SENDING_RCPT)
-            (void)rcpt_to_send(c);
-        struct result r = command_put(c);
-        ASSERT(is_ok(r));
-        c->ahead_count++;
-        struct bytes line = bytes_after(buf_bytes(&c->out), before);
-        note(c, "C: ", bytes_head(line, line.size - 2));
-    }
-}
-
-/* The content has gone out whole. */
-static void body_over(struct smtp_client *c)
-{
-    c->sending = SENDING_NOTHING;
-    if (!c->lone_dot)
-        c->whole_sent = true;
-    c->lone_dot = false;
-    if (c->state == CLIENT_BODY) {
-        enter(c, CLIENT_DOT);
-        c->ahead_count = c->cfg->lmtp ? (unsigned)c->accepted_count : 1;
-        c->rcpt_at = 0;
-    }
-}
-
-/* Puts small pieces and the end of the content into `out`; a large piece waits in c->piece for an event of its own. */
-static void body_write(struct smtp_client *c)
-{
-    for (;;) {
-        if (c->piece.size == 0 && !c->lone_dot) {
-            if (c->bdat) {
-                c->piece = c->body;
-                c->body = BYTES_NONE;
-            } else {
-                (void)smtp_dot_next(&c->dot, &c->body, &c->piece);
-            }
-        }
-        if (c->piece.size == 0) {
-            if (!c->body_last && !c->lone_dot)
-                return;
-            struct bytes end = c->bdat ? BYTES_NONE : c->lone_dot ? BYTES(".\r\n") : smtp_dot_end(&c->dot);
-            if (!is_ok(buf_put(&c->out, end)))
-                return;
-            note(c, "C: ", c->lone_dot ? BYTES(".") : BYTES("(the message)"));
-            body_over(c);
-            return;
-        }
-        c->body_sent = true;
-        if (c->piece.size > SMALL_PIECE_SIZE || !is_ok(buf_put(&c->out, c->piece)))
-            return;
-        c->piece = BYTES_NONE;
-    }
-}
-
-static bool may_send_body(const struct smtp_client *c)
-{
-    return c->sending == SENDING_BODY && (c->bdat || c->state == CLIENT_BODY || c->lone_dot);
-}
-
-static bool write_next(struct smtp_client *c, struct smtp_client_event *event_out)
-{
-    struct bytes bytes;
-    bool is_body = false;
-
-    buf_reset(&c->out);
-    commands_write(c);
-    if (may_send_body(c)) {
-        body_write(c);
-    }
-    bytes = buf_bytes(&c->out);
-    if (bytes.size == 0 && c->piece.size > 0) {
-        bytes = c->piece;
-        c->piece = BYTES_NONE;
-        is_body = true;
-    }
-    if (bytes.size == 0)
-        return false;
-    if (c->state == CLIENT_BODY)
-        enter(c, CLIENT_BODY); /* the block time runs anew with each portion */
-    *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_WRITE, .bytes = bytes, .is_body = is_body};
-    return true;
-}
-
-/* The first portion is asked for with the first command, so that it is here when the peer is ready for it. */
-static bool want_next(struct smtp_client *c, struct smtp_client_event *event_out)
-{
-    if (c->job == NULL || !c->begun || c->body_wanted || c->body_last || c->body.size > 0 || c->piece.size > 0)
-        return false;
-    if (c->body_offset > 0 && !may_send_body(c))
-        return false;
-    uint64_t left = c->job->body_size - c->body_offset;
-    c->body_wanted = true;
-    *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_WANT_BODY,
-        .want = {c->body_offset, left < SMTP_CLIENT_BODY_SIZE ? (size_t)left : SMTP_CLIENT_BODY_SIZE}};
-    return true;
 }
 
 /* --- events --- */
@@ -889,7 +664,7 @@ bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *event_out
     }
     if (c->state == CLIENT_CLOSED)
         return false;
-    return write_next(c, event_out) || want_next(c, event_out);
+    return client_write_next(c, event_out) || client_want_next(c, event_out);
 }
 
 void smtp_client_body(struct smtp_client *c, struct instant now, struct bytes bytes, bool last)
@@ -907,7 +682,7 @@ void smtp_client_body(struct smtp_client *c, struct instant now, struct bytes by
     c->body_offset += bytes.size;
     c->body_last = bytes.size == left;
     if (c->state == CLIENT_BODY)
-        enter(c, CLIENT_BODY);
+        client_enter(c, CLIENT_BODY);
 }
 
 void smtp_client_answer(struct smtp_client *c, struct instant now, enum smtp_client_answer answer, const char *why)
@@ -920,7 +695,7 @@ void smtp_client_answer(struct smtp_client *c, struct instant now, enum smtp_cli
         c->tls_up = true;
         c->peer.extensions = 0; /* RFC 3207 4.2: what was said before is forgotten */
         c->sending = SENDING_EHLO;
-        enter(c, CLIENT_EHLO);
+        client_enter(c, CLIENT_EHLO);
         break;
     case SMTP_CLIENT_TLS_BROKEN:
         session_end(
@@ -968,7 +743,7 @@ void smtp_client_quit(struct smtp_client *c, struct instant now)
         return;
     }
     c->sending = SENDING_QUIT;
-    enter(c, CLIENT_QUIT);
+    client_enter(c, CLIENT_QUIT);
 }
 
 struct instant smtp_client_deadline(const struct smtp_client *c)

@@ -1,5 +1,7 @@
 #include "smtp/client_command.h"
 
+#include "smtp/xtext.h"
+
 RESULT
 client_command_plain(struct buf *out, struct bytes verb, struct bytes argument)
 {
@@ -11,26 +13,8 @@ client_command_plain(struct buf *out, struct bytes verb, struct bytes argument)
     return buf_put(out, BYTES("\r\n"));
 }
 
-RESULT
-client_xtext_put(struct buf *out, struct bytes in)
-{
-    static const char hex[] = "0123456789ABCDEF";
-
-    for (size_t i = 0; i < in.size; i++) {
-        uint8_t octet = in.data[i];
-        if (octet > 32 && octet < 127 && octet != '+' && octet != '=') {
-            TRY(buf_put_octet(out, octet));
-        } else {
-            TRY(buf_put_octet(out, '+'));
-            TRY(buf_put_octet(out, (uint8_t)hex[octet >> 4]));
-            TRY(buf_put_octet(out, (uint8_t)hex[octet & 15]));
-        }
-    }
-    return OK;
-}
-
-static RESULT
-address_put(struct buf *out, struct bytes verb, struct bytes address, struct bytes ascii, bool utf8_offered)
+static RESULT address_put(
+    struct buf *out, struct bytes verb, struct bytes address, struct bytes ascii, bool utf8_offered)
 {
     TRY(buf_put(out, verb));
     TRY(buf_put(out, !utf8_offered && ascii.size > 0 ? ascii : address));
@@ -58,14 +42,13 @@ client_command_mail(struct buf *out, const struct smtp_job *job, uint32_t extens
             TRY(buf_put(out, job->ret == DSN_RET_FULL ? BYTES(" RET=FULL") : BYTES(" RET=HDRS")));
         if (job->envid.size > 0) {
             TRY(buf_put(out, BYTES(" ENVID=")));
-            TRY(client_xtext_put(out, job->envid));
+            TRY(xtext_encode(job->envid, out));
         }
     }
     return buf_put(out, BYTES("\r\n"));
 }
 
-static RESULT
-notify_put(struct buf *out, uint8_t notify)
+static RESULT notify_put(struct buf *out, uint8_t notify)
 {
     static const struct {
         uint8_t bit;
@@ -104,9 +87,9 @@ client_command_rcpt(struct buf *out, const struct smtp_job_rcpt *rcpt, uint32_t 
         ptrdiff_t semicolon = bytes_index(rcpt->orcpt, ';');
         if (semicolon > 0) {
             TRY(buf_put(out, BYTES(" ORCPT=")));
-            TRY(client_xtext_put(out, bytes_head(rcpt->orcpt, (size_t)semicolon)));
+            TRY(xtext_encode(bytes_head(rcpt->orcpt, (size_t)semicolon), out));
             TRY(buf_put_octet(out, ';'));
-            TRY(client_xtext_put(out, bytes_after(rcpt->orcpt, (size_t)semicolon + 1)));
+            TRY(xtext_encode(bytes_after(rcpt->orcpt, (size_t)semicolon + 1), out));
         }
     }
     return buf_put(out, BYTES("\r\n"));

@@ -24,8 +24,4 @@ client_command_rcpt(struct buf *out, const struct smtp_job_rcpt *rcpt, uint32_t 
 RESULT
 client_command_bdat(struct buf *out, uint64_t size);
 
-/* RFC 3461 section 4: xtext. */
-RESULT
-client_xtext_put(struct buf *out, struct bytes in);
-
 #endif

@@ -54,8 +54,7 @@ static bool refuse(struct peer_reply *refusal_out, uint16_t subject, uint16_t de
     return false;
 }
 
-static RESULT
-size_why_put(struct buf *why, uint64_t size, uint64_t size_max)
+static RESULT size_why_put(struct buf *why, uint64_t size, uint64_t size_max)
 {
     TRY(buf_put_str(why, "the message has "));
     TRY(buf_put_u64(why, size));

@@ -138,8 +138,7 @@ static void text_keep(struct client_reply *r, const struct client_reply_line *li
     r->text_size = (uint32_t)text.size;
 }
 
-static RESULT
-line_parse(struct client_reply *r, struct bytes line, struct client_reply_line *line_out)
+static RESULT line_parse(struct client_reply *r, struct bytes line, struct client_reply_line *line_out)
 {
     if (line.size > 0 && line.data[line.size - 1] == '\r')
         line.size--;

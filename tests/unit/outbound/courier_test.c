@@ -449,10 +449,60 @@ static void test_transcripts(void **state)
     assert_true(cases > 0);
 }
 
+/* Random zones and hosts: every recipient gets one result, the attempt ends, and never later than its bounds say. */
+static void test_random_worlds(void **state)
+{
+    static const char *const words[] = {"ok", "refused", "hang", "noroute", "slow=1500+ok", "slow=5000+ok",
+        "slow=5000+greet4", "greet4", "greet5", "lost", "lost-body", "uncertain", "garbage", "timeout", "down", "tls",
+        "no-tls", "stale", "body", "part", "rcpt=2aa", "rcpt=2a5.421", "rcpt=aaa", "rcpt=254", "eager421"};
+    static const char *const tls[] = {"", " tls=opportunistic", " tls=required"};
+    char line[128], job[128];
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4000; seed++) {
+        struct rng rng = {seed};
+        unsigned hosts = 1 + (unsigned)rng_below(&rng, 4);
+        memset(&w, 0, sizeof w);
+        for (unsigned h = 0; h < hosts; h++) {
+            snprintf(line, sizeof line, "example.org MX %d h%u.example.org", (int)rng_below(&rng, 3) * 10, h);
+            w.zone[w.zone_count++] = strdup(line);
+            if (rng_below(&rng, 10) == 0) {
+                snprintf(line, sizeof line, "h%u.example.org servfail", h);
+                w.zone[w.zone_count++] = strdup(line);
+            }
+            for (unsigned a = (unsigned)rng_below(&rng, 4); a > 0; a--) {
+                bool ipv6 = rng_below(&rng, 2);
+                char address[64];
+                if (ipv6)
+                    snprintf(address, sizeof address, "2001:db8::%x%x", h + 1, a);
+                else
+                    snprintf(address, sizeof address, "192.0.2.%u%u", h + 1, a);
+                snprintf(line, sizeof line, "h%u.example.org %s %s", h, ipv6 ? "AAAA" : "A", address);
+                w.zone[w.zone_count++] = strdup(line);
+                int size = snprintf(line, sizeof line, "%s ", address);
+                for (unsigned n = 1 + (unsigned)rng_below(&rng, 3); n > 0; n--)
+                    size += snprintf(line + size, sizeof line - (size_t)size, "%s%s",
+                        words[rng_below(&rng, COUNT_OF(words))], n > 1 ? "," : "");
+                w.hosts[w.host_count++] = strdup(line);
+            }
+        }
+        snprintf(job, sizeof job, "mx:example.org rcpts=%d%s", 1 + (int)rng_below(&rng, 4), tls[rng_below(&rng, 3)]);
+        job_run(job);
+        /* Five addresses, each dialed again for TLS, stale sessions and put-off recipients at most. */
+        assert_true(w.now.ms <= 30000 * 20);
+        for (size_t i = 0; i < w.zone_count; i++)
+            free(w.zone[i]);
+        for (size_t i = 0; i < w.host_count; i++)
+            free(w.hosts[i]);
+    }
+    memset(&w, 0, sizeof w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transcripts),
+        cmocka_unit_test(test_random_worlds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -606,10 +606,153 @@ static void test_transcripts(void **state)
     assert_true(only || cases >= 80);
 }
 
+/* A session that is READY with `extensions` (lines of the reply to EHLO). */
+static void ready(struct run *r, const char *extensions)
+{
+    memset(r, 0, sizeof *r);
+    r->cfg = (struct smtp_client_config){.helo = BYTES("client.example"), .mail_ms = 1000, .rcpt_ms = 1000};
+    r->pending = malloc(TEXT_SIZE);
+    r->portion = SIZE_MAX;
+    start(r);
+    feed(r, BYTES("220 mx\r\n"), MODE_WHOLE, NULL);
+    feed(r, bytes_of(extensions), MODE_WHOLE, NULL);
+    log_clear(r);
+}
+
+static void end(struct run *r)
+{
+    log_clear(r);
+    free(r->pending);
+    free(r->given);
+    free(r->body);
+}
+
+/* A group that is larger than the room for commands goes out in several writes, whole and in order. */
+static void test_many_long_recipients(void **state)
+{
+    static struct run r;
+    static char paths[JOB_RCPT_COUNT_MAX][ADDRESS_SIZE_MAX];
+    static char orcpt[ORCPT_SIZE_MAX];
+    char expected[ADDRESS_SIZE_MAX + 3 * ORCPT_SIZE_MAX + 100];
+
+    (void)state;
+    ready(&r, "250-mx\r\n250-PIPELINING\r\n250 DSN\r\n");
+    r.body = (uint8_t *)strdup("x\r\n");
+    r.body_size = 3;
+    memset(orcpt, '+', sizeof orcpt);
+    memcpy(orcpt, "rfc822;", 7);
+    r.job = (struct smtp_job){
+        .reverse_path = BYTES("a@one.example"), .rcpts = r.rcpts, .rcpt_count = JOB_RCPT_COUNT_MAX, .body_size = 3};
+    for (size_t i = 0; i < JOB_RCPT_COUNT_MAX; i++) {
+        memset(paths[i], 'p', ADDRESS_SIZE_MAX);
+        paths[i][0] = (char)('0' + i / 10);
+        paths[i][1] = (char)('0' + i % 10);
+        r.rcpts[i] = (struct smtp_job_rcpt){.forward_path = {(uint8_t *)paths[i], ADDRESS_SIZE_MAX},
+            .orcpt = {(uint8_t *)orcpt, ORCPT_SIZE_MAX},
+            .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE | DSN_NOTIFY_DELAY};
+    }
+    smtp_client_job_start(&r.client, r.now, &r.job);
+    turn(&r);
+    assert_int_equal(r.log_count, 1 + JOB_RCPT_COUNT_MAX + 1);
+    for (size_t i = 0; i < JOB_RCPT_COUNT_MAX; i++) {
+        snprintf(expected, sizeof expected, "C: RCPT TO:<%.*s> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;+2B+2B",
+            ADDRESS_SIZE_MAX, paths[i]);
+        assert_int_equal(strncmp(r.log[1 + i], expected, strlen(expected)), 0);
+    }
+    assert_string_equal(r.log[1 + JOB_RCPT_COUNT_MAX], "C: DATA");
+    log_clear(&r);
+    feed(&r, BYTES("250 ok\r\n"), MODE_WHOLE, NULL);
+    for (size_t i = 0; i < JOB_RCPT_COUNT_MAX; i++)
+        feed(&r, BYTES("250 ok\r\n"), MODE_WHOLE, NULL);
+    feed(&r, BYTES("354 go\r\n"), MODE_WHOLE, NULL);
+    feed(&r, BYTES("250 queued\r\n"), MODE_WHOLE, NULL);
+    assert_int_equal(r.log_count, 2 + JOB_RCPT_COUNT_MAX + 1); /* the message, a result each, done */
+    assert_true(smtp_client_idle(&r.client));
+    end(&r);
+}
+
+/* The transcript keeps the newest lines, whole, without the content. */
+static void test_transcript(void **state)
+{
+    static struct run r;
+
+    (void)state;
+    ready(&r, "250 mx\r\n");
+    r.body = (uint8_t *)strdup("secret\r\n");
+    r.body_size = 8;
+    r.rcpts[0].forward_path = BYTES("b@two.example");
+    r.job =
+        (struct smtp_job){.reverse_path = BYTES("a@one.example"), .rcpts = r.rcpts, .rcpt_count = 1, .body_size = 8};
+    smtp_client_job_start(&r.client, r.now, &r.job);
+    turn(&r);
+    for (int i = 0; i < 90; i++)
+        feed(&r, BYTES("250-0123456789012345678901234567890123456789012345678901234567890123456789\r\n"), MODE_WHOLE,
+            NULL);
+    feed(&r, BYTES("250 ok\r\n"), MODE_WHOLE, NULL);
+    feed(&r, BYTES("250 \033]0;x\007 ok\r\n"), MODE_WHOLE, NULL);
+    feed(&r, BYTES("354 go\r\n"), MODE_WHOLE, NULL);
+    feed(&r, BYTES("250 queued\r\n"), MODE_WHOLE, NULL);
+    struct bytes text = smtp_client_transcript(&r.client);
+    assert_true(text.size > ATTEMPT_TRANSCRIPT_SIZE_MAX / 4 && text.size <= ATTEMPT_TRANSCRIPT_SIZE_MAX);
+    assert_true(bytes_starts(text, BYTES("S: 250-0123456789")));
+    assert_true(bytes_ends_nocase(
+        text, BYTES("S: 250 ok\nC: RCPT TO:<b@two.example>\nS: 250  ]0;x  ok\nC: DATA\nS: 354 go\nC: (the message)\n"
+                    "S: 250 queued\n")));
+    assert_int_equal(bytes_find(text, BYTES("secret")), BYTES_NOT_FOUND);
+    /* The next job on the session has a transcript of its own. */
+    smtp_client_job_start(&r.client, r.now, &r.job);
+    turn(&r);
+    assert_true(bytes_equal(smtp_client_transcript(&r.client), BYTES("C: MAIL FROM:<a@one.example>\n")));
+    end(&r);
+}
+
+/* A peer that takes octets slowly is not timed out as long as it takes any; one that stops is. */
+static void test_block_time_runs_anew(void **state)
+{
+    static struct run r;
+    struct smtp_client_event e;
+
+    (void)state;
+    ready(&r, "250 mx\r\n");
+    r.cfg.block_ms = 1000;
+    r.body = malloc(200000);
+    memset(r.body, 'x', 200000);
+    r.body_size = 200000;
+    r.rcpts[0].forward_path = BYTES("b@two.example");
+    r.job = (struct smtp_job){.rcpts = r.rcpts, .rcpt_count = 1, .body_size = 200000};
+    smtp_client_job_start(&r.client, r.now, &r.job);
+    turn(&r);
+    feed(&r, BYTES("250 ok\r\n"), MODE_WHOLE, NULL);
+    feed(&r, BYTES("250 ok\r\n"), MODE_WHOLE, NULL);
+    assert_int_equal(smtp_client_feed(&r.client, r.now, BYTES("354 go\r\n")), 8);
+    for (int i = 0; i < 3; i++) { /* one event at a time, as an edge does whose queue is full */
+        r.now.ms += 900;
+        smtp_client_tick(&r.client, r.now);
+        assert_true(smtp_client_next(&r.client, &e));
+        if (e.kind == SMTP_CLIENT_WANT_BODY) {
+            body_give(&r, e.want.offset, e.want.size_max, false);
+            assert_true(smtp_client_next(&r.client, &e));
+        }
+        assert_int_equal(e.kind, SMTP_CLIENT_WRITE);
+        assert_true(e.is_body);
+    }
+    r.now.ms += 1000;
+    smtp_client_tick(&r.client, r.now);
+    assert_true(smtp_client_next(&r.client, &e));
+    assert_int_equal(e.kind, SMTP_CLIENT_JOB_DONE);
+    assert_int_equal(e.done.end, SMTP_CLIENT_END_TIMEOUT);
+    assert_false(e.done.uncertain);
+    assert_false(e.done.nothing_sent);
+    end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transcripts),
+        cmocka_unit_test(test_many_long_recipients),
+        cmocka_unit_test(test_transcript),
+        cmocka_unit_test(test_block_time_runs_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
