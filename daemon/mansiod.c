@@ -1,11 +1,13 @@
 /* mansiod: the roles of this build, and nothing else. */
 #include "daemon/inbound/inbound.h"
+#include "daemon/outbound/outbound.h"
 #include "daemon/queued/queued.h"
 #include "daemon/supervisor/house.h"
 
 static const struct house_role roles[ROLE_COUNT] = {
     [ROLE_INBOUND] = {inbound_main},
     [ROLE_QUEUED] = {queued_main},
+    [ROLE_OUTBOUND] = {outbound_main},
 };
 
 int main(int argc, char **argv)
