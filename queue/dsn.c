@@ -354,17 +354,20 @@ static void human_put(struct dsn_state *s)
 
 /* --- for programs --- */
 
-static void address_put(struct dsn_writer *w, const char *field, struct bytes address)
+static void address_put(struct dsn_state *s, const char *field, struct bytes address)
 {
+    struct dsn_writer *w = &s->w;
+
     dsn_say(w, field);
     dsn_say(w, bytes_has_8bit(address) ? "utf-8; " : "rfc822; ");
-    dsn_value(w, address, true);
+    dsn_value(w, address, !s->form.least); /* \x{…} is four times as long: not where a hundred of them must fit */
     dsn_say(w, "\n");
 }
 
 /* RFC 3464 2.3.1: the type is an atom of the sender's choosing; one that is no atom is not repeated. */
-static void original_recipient_put(struct dsn_writer *w, struct bytes orcpt)
+static void original_recipient_put(struct dsn_state *s, struct bytes orcpt)
 {
+    struct dsn_writer *w = &s->w;
     ptrdiff_t semicolon = bytes_index(orcpt, ';');
     struct bytes type = bytes_head(orcpt, semicolon < 0 ? 0 : (size_t)semicolon);
     struct bytes address = semicolon < 0 ? orcpt : bytes_after(orcpt, (size_t)semicolon + 1);
@@ -377,13 +380,13 @@ static void original_recipient_put(struct dsn_writer *w, struct bytes orcpt)
         atom = atom && ((low >= 'a' && low <= 'z') || (low >= '0' && low <= '9') || low == '-');
     }
     if (!atom || bytes_equal_nocase(type, BYTES("rfc822"))) {
-        address_put(w, "Original-Recipient: ", address);
+        address_put(s, "Original-Recipient: ", address);
         return;
     }
     dsn_say(w, "Original-Recipient: ");
     dsn_value(w, type, false);
     dsn_say(w, "; ");
-    dsn_value(w, address, true);
+    dsn_value(w, address, !s->form.least);
     dsn_say(w, "\n");
 }
 
@@ -393,8 +396,8 @@ static void status_recipient_put(struct dsn_state *s, const struct dsn_recipient
     struct dsn_writer *w = &s->w;
 
     dsn_say(w, "\n");
-    original_recipient_put(w, r->orcpt);
-    address_put(w, "Final-Recipient: ", r->forward_path);
+    original_recipient_put(s, r->orcpt);
+    address_put(s, "Final-Recipient: ", r->forward_path);
     dsn_say(w, "Action: ");
     dsn_say(w, kinds[report->kind].name);
     dsn_say(w, "\nStatus: ");

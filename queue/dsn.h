@@ -51,7 +51,8 @@ bool dsn_wanted(enum dsn_kind kind, const struct envelope_head *head, const stru
  * sent with SMTPUTF8. 7-bit otherwise, but for an original with 8-bit text that is returned whole (body_type_out). An original
  * is returned whole only in a DSN_FAILED and when its lines may go out as they stand; a header that may not is encoded.
  * When room is short the body goes first, then long replies, then the end of the header. CODE_FULL when `out` (give it
- * DSN_SIZE_MAX) has no room even for the least form, and nothing has been put: tell of fewer recipients at a time. */
+ * DSN_SIZE_MAX) has no room even for the least form, and nothing has been put; never for JOB_RCPT_COUNT_MAX recipients or fewer
+ * whose values keep the bounds of limits.h. */
 RESULT dsn_write(struct buf *out, const struct dsn_config *cfg, const struct dsn_report *report, enum body_type *body_type_out,
     bool *utf8_out);
 const char *dsn_kind_name(enum dsn_kind kind);

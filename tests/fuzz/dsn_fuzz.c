@@ -64,6 +64,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (is_ok(dsn_write(&out, &cfg, &report, &body_type, &utf8)))
         ASSERT(dsn_check(buf_bytes(&out), report.recipient_count, utf8, body_type, &parts) == NULL);
     else
-        ASSERT(out.size == 0);
+        ASSERT(out.size == 0 && out.size_max < DSN_SIZE_MAX);
     return 0;
 }

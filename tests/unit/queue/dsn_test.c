@@ -336,6 +336,52 @@ static void room_is_used_in_the_order_of_worth(void **state)
     }
 }
 
+/* A notification that could never be written would keep its message in the queue for ever. */
+static void the_worst_job_finds_room(void **state)
+{
+    static const char *const fillers[] = {"l", "\xc3\xbc", "\xf0\x9f\x93\xae", "\xff", "\"", " ", "\n"};
+    static struct dsn_recipient many[JOB_RCPT_COUNT_MAX];
+    static uint8_t value[COUNT_OF(fillers)][REPLY_KEPT_SIZE_MAX], ascii[REPLY_KEPT_SIZE_MAX],
+        id[DISPLAY_FIELD_SIZE_MAX];
+
+    (void)state;
+    memset(ascii, 'a', sizeof ascii);
+    memset(id, 'i', sizeof id);
+    id[0] = '<';
+    id[5] = '@';
+    id[sizeof id - 1] = '>';
+    for (size_t f = 0; f < COUNT_OF(fillers); f++)
+        for (size_t i = 0; i < sizeof value[f]; i++)
+            value[f][i] = (uint8_t)fillers[f][i % strlen(fillers[f])];
+    for (size_t path = 0; path < COUNT_OF(fillers); path++)
+        for (size_t other = 0; other < COUNT_OF(fillers); other++) {
+            struct dsn_example e;
+
+            dsn_example_make(&e);
+            e.cfg.hostname = (struct bytes){ascii, DOMAIN_SIZE_MAX};
+            e.head.reverse_path = (struct bytes){value[path], ADDRESS_SIZE_MAX};
+            e.head.envid = (struct bytes){value[other], ENVID_SIZE_MAX};
+            e.head.message_id = (struct bytes){id, sizeof id};
+            e.head.subject = (struct bytes){value[other], DISPLAY_FIELD_SIZE_MAX};
+            for (size_t i = 0; i < COUNT_OF(many); i++)
+                many[i] = (struct dsn_recipient){
+                    .forward_path = {value[path], ADDRESS_SIZE_MAX},
+                    .orcpt = {value[other], ORCPT_SIZE_MAX},
+                    .status = BYTES("4.7.100"),
+                    .reply = {value[other], REPLY_KEPT_SIZE_MAX},
+                    .reply_is_smtp = true,
+                    .host = {value[other], DOMAIN_SIZE_MAX + 64},
+                    .last_attempt = {1795000003000},
+                    .will_retry_until = {1795432000000},
+                    .attempts = UINT32_MAX,
+                };
+            e.report.recipients = many;
+            e.report.recipient_count = COUNT_OF(many);
+            e.report.kind = (path + other) % 2 == 0 ? DSN_FAILED : DSN_DELAYED;
+            write_and_check(&e);
+        }
+}
+
 static void notify_and_the_null_path_decide(void **state)
 {
     static const struct {
@@ -396,6 +442,7 @@ int main(void)
         cmocka_unit_test(originals_that_cannot_go_out_as_they_stand),
         cmocka_unit_test(the_boundary_is_not_in_the_original),
         cmocka_unit_test(room_is_used_in_the_order_of_worth),
+        cmocka_unit_test(the_worst_job_finds_room),
         cmocka_unit_test(notify_and_the_null_path_decide),
         cmocka_unit_test(utf8_is_read_strictly),
     };
