@@ -27,7 +27,7 @@ struct process {
     uv_poll_t poll;
     const struct process_handlers *handlers;
     void *ctx;
-    bool ready, ended;
+    bool ready, stopping, ended;
     int status;
 };
 
@@ -261,9 +261,10 @@ static void on_new_config(struct process *p, const struct msg_sup_config *m, int
     config_free(&old);
 }
 
-static void on_drain(struct process *p)
+static void on_drain(struct process *p, bool stopping)
 {
-    LOG(PROCESS_STOPPING, LOG_STR("why", "drain"));
+    p->stopping = stopping;
+    LOG(PROCESS_STOPPING, LOG_STR("why", stopping ? "stop" : "reload"));
     if (p->handlers->on_drain != NULL)
         p->handlers->on_drain(p->ctx);
     else
@@ -300,10 +301,10 @@ static void packet_handle(struct process *p, const struct msg *m, int fd)
         h->on_go(p->ctx);
         break;
     case MSG_sup_drain:
-        on_drain(p);
+        on_drain(p, m->sup_drain.stopping);
         break;
     case MSG_sup_stop:
-        LOG(PROCESS_STOPPING, LOG_STR("why", "stop"));
+        p->stopping = true;
         if (h->on_stop != NULL)
             h->on_stop(p->ctx);
         process_exit(p, 0);
@@ -377,6 +378,11 @@ void process_exit(struct process *p, int status)
         p->status = status;
     p->ended = true;
     loop_stop(p->loop);
+}
+
+bool process_is_stopping(const struct process *p)
+{
+    return p->stopping;
 }
 
 struct loop *process_loop(struct process *p)

@@ -44,7 +44,9 @@ struct process_handlers {
     void (*on_config)(void *ctx, const struct config *cfg);
     /* Everything that is known at the start has come. */
     void (*on_go)(void *ctx);
-    /* Take nothing new, finish what is there, then process_exit(p, 0). Channels stay. The supervisor bounds it. */
+    /* Take nothing new, finish what is there, then process_exit(p, 0). Channels stay. After a reload
+     * (!process_is_stopping) sessions may go on as long as they like; when the house stops they have 5 s, so what is
+     * idle ends at once. A process that drains after a reload hears it again when the house stops. */
     void (*on_drain)(void *ctx);
     /* Time is up: the loop ends when this returns. */
     void (*on_stop)(void *ctx);
@@ -58,6 +60,9 @@ void process_ready(struct process *p);
 void process_fail(struct process *p, const char *why);
 /* process_serve returns `status` at the end of this turn. */
 void process_exit(struct process *p, int status);
+
+/* Whether the drain is for the stop of the whole house and not for a reload. */
+bool process_is_stopping(const struct process *p);
 
 struct loop *process_loop(struct process *p);
 /* Good until the process ends; for queued until its on_config returns. */

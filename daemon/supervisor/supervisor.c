@@ -175,18 +175,20 @@ static bool none_left(const struct supervisor *s, bool queued_too)
     return true;
 }
 
-/* Tells those of the other roles than queued (older ones only, when `old`) to finish. */
-static void workers_drain(struct supervisor *s, bool old)
+/* Tells those of the other roles than queued to finish: the older ones after a reload, all when the house stops. */
+static void workers_drain(struct supervisor *s, bool stopping)
 {
+    struct msg m = {.kind = MSG_sup_drain, .sup_drain = {.stopping = stopping}};
+
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++) {
         struct child *c = &s->children[i];
-        if (c->role == ROLE_QUEUED || (old && c->generation == s->generation))
+        if (c->role == ROLE_QUEUED || (!stopping && c->generation == s->generation))
             continue;
         if (c->state == CHILD_WAITING) {
             c->state = CHILD_NONE;
-        } else if (c->state == CHILD_STARTING || c->state == CHILD_READY) {
+        } else if (c->pid > 0 && (c->state != CHILD_DRAINING || stopping)) {
             c->state = CHILD_DRAINING;
-            child_say(c, MSG_sup_drain);
+            child_send(c, &m, -1);
         }
     }
 }
@@ -215,7 +217,7 @@ static void children_kill(struct supervisor *s)
 static void stop_begin(struct supervisor *s)
 {
     notify("STOPPING=1");
-    workers_drain(s, false);
+    workers_drain(s, true);
     enter(s, PHASE_DRAINING, DRAIN_MS);
 }
 
@@ -245,7 +247,7 @@ static void phase_step(struct supervisor *s)
     case PHASE_RELOADING:
         if (!all_ready(s)) /* (S3) */
             return;
-        workers_drain(s, true);
+        workers_drain(s, false);
         LOG(RELOADED, LOG_STR("config", s->configuration.path));
         notify("READY=1");
         enter(s, PHASE_RUNNING, -1);

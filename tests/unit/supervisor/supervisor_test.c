@@ -181,6 +181,9 @@ static void on_drain(void *ctx)
     struct dummy *d = ctx;
 
     d->draining = true;
+    for (size_t i = 0; i < SESSION_COUNT_MAX && process_is_stopping(d->process) && d->used[i]; i++)
+        if (bytes_equal(process_config(d->process)->origin, BYTES("polite.example")))
+            session_close(d, i);
     while (d->listener_count > 0) {
         uv_poll_t *poll = &d->listeners[--d->listener_count];
         close(poll_fd(poll));
@@ -511,6 +514,27 @@ static void test_second_signal_does_not_wait_for_sessions(void **state)
     close(s.fd);
 }
 
+/* A process that drains since a reload, at leisure, hears that now the house stops. */
+static void test_stop_reaches_the_old_generation(void **state)
+{
+    struct house *h = *state;
+
+    conf_write(h, "one.example", "origin = \"polite.example\"");
+    house_start(h);
+    expect(h, "event=started");
+    struct session s = session_open(h);
+    kill(h->pid, SIGHUP);
+    expect(h, "event=reloaded");
+    expect(h, "event=child_retired");
+    assert_true(session_is_open(&s));
+    struct instant before = clock_instant();
+    kill(h->pid, SIGTERM);
+    expect(h, "event=stopped");
+    assert_int_equal(house_wait(h), 0);
+    assert_true(clock_instant().ms - before.ms < 4000);
+    close(s.fd);
+}
+
 static void test_child_that_cannot_serve(void **state)
 {
     struct house *h = *state;
@@ -590,6 +614,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reload_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_signal_does_not_wait_for_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_reaches_the_old_generation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_child_that_cannot_serve, setup, teardown),
         cmocka_unit_test_setup_teardown(test_port_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_and_foreign_sockets, setup, teardown),
