@@ -648,8 +648,7 @@ static RESULT tree_read(struct reader *r)
     return routes_read(r);
 }
 
-RESULT
-config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out)
+RESULT config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out)
 {
     struct config_tree *tree;
     struct reader reader = {.name = name, .error = error_out};
@@ -676,8 +675,7 @@ config_read_text(const char *name, struct bytes text, struct config **cfg_out, s
     return OK;
 }
 
-RESULT
-config_read_file(const char *path, struct config **cfg_out, struct config_error *error_out)
+RESULT config_read_file(const char *path, struct config **cfg_out, struct config_error *error_out)
 {
     FILE *file = fopen(path, "re");
     uint8_t *memory;

@@ -118,11 +118,9 @@ struct config_error {
 };
 
 /* Reads and checks a file. CODE_SYNTAX with error_out filled, CODE_IO when it cannot be read (also filled). */
-RESULT
-config_read_file(const char *path, struct config **cfg_out, struct config_error *error_out);
+RESULT config_read_file(const char *path, struct config **cfg_out, struct config_error *error_out);
 /* The same from text in memory; `name` stands for the file in errors. */
-RESULT
-config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out);
+RESULT config_read_text(const char *name, struct bytes text, struct config **cfg_out, struct config_error *error_out);
 void config_free(struct config **cfg);
 
 #define CONFIG_PATH_DEFAULT "/etc/mansio/mansio.conf"

@@ -166,8 +166,7 @@ static RESULT lexer_step(struct lexer *l, size_t *word_from, size_t *word_to)
     return OK;
 }
 
-RESULT
-lexical_plain(struct bytes text, struct buf *out, struct lexical_error *error_out)
+RESULT lexical_plain(struct bytes text, struct buf *out, struct lexical_error *error_out)
 {
     struct lexer l = {.text = text, .line = 1, .out = out, .error = error_out};
     size_t word_from = 0, word_to = 0;

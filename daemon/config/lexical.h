@@ -24,7 +24,6 @@ static inline size_t lexical_room(size_t size)
 }
 
 /* CODE_SYNTAX with error_out filled. The plain form ends with a LF. */
-RESULT
-lexical_plain(struct bytes text, struct buf *out, struct lexical_error *error_out);
+RESULT lexical_plain(struct bytes text, struct buf *out, struct lexical_error *error_out);
 
 #endif

@@ -36,8 +36,7 @@ static struct bytes dotted_of(struct bytes line, struct bytes own)
     return ours ? dotted : BYTES_NONE;
 }
 
-RESULT
-local_name_choose(struct bytes own, struct bytes hosts, struct buf *out)
+RESULT local_name_choose(struct bytes own, struct bytes hosts, struct buf *out)
 {
     while (bytes_index(own, '.') < 0 && hosts.size > 0) {
         ptrdiff_t end = bytes_index(hosts, '\n');
@@ -54,8 +53,7 @@ local_name_choose(struct bytes own, struct bytes hosts, struct buf *out)
     return value_name(own, out);
 }
 
-RESULT
-local_name_put(struct buf *out)
+RESULT local_name_put(struct buf *out)
 {
     char own[256] = "";
     uint8_t *hosts;

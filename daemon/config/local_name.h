@@ -10,10 +10,8 @@
 
 /* The kernel's name when it has a dot; else the first dotted name on a line of /etc/hosts that also holds the short one;
  * else the short name. CODE_SYNTAX when none of them is a host name. */
-RESULT
-local_name_put(struct buf *out);
+RESULT local_name_put(struct buf *out);
 /* The pure part: `hosts` is the text of /etc/hosts. */
-RESULT
-local_name_choose(struct bytes own, struct bytes hosts, struct buf *out);
+RESULT local_name_choose(struct bytes own, struct bytes hosts, struct buf *out);
 
 #endif

@@ -163,8 +163,8 @@ static RESULT plain_parse(struct config_tree *tree, struct bytes text, struct co
     return FAIL(CODE_SYNTAX, "the configuration has an error");
 }
 
-RESULT
-config_tree_parse(const char *name, struct bytes text, struct config_tree **tree_out, struct config_error *error_out)
+RESULT config_tree_parse(
+    const char *name, struct bytes text, struct config_tree **tree_out, struct config_error *error_out)
 {
     struct config_tree *tree = mem_take_zero(sizeof *tree);
     struct result r;

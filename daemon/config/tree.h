@@ -34,8 +34,8 @@ struct config_tree_values {
     void *option;
 };
 
-RESULT
-config_tree_parse(const char *name, struct bytes text, struct config_tree **tree_out, struct config_error *error_out);
+RESULT config_tree_parse(
+    const char *name, struct bytes text, struct config_tree **tree_out, struct config_error *error_out);
 void config_tree_free(struct config_tree **tree);
 
 /* Untitled blocks count one, written or not. */

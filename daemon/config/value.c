@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 
 #include "daemon/config/value.h"
+#include "smtp/idna.h"
 
 static const char EXPECT_TIME[] = "a time such as 250ms, 30s, 5m, 4h or 5d";
 static const char EXPECT_SIZE[] = "a size such as 1000, 64K, 50M or 2G";
@@ -23,8 +24,7 @@ static bool number_at(struct bytes in, size_t *at, uint64_t *value_out)
     return is_ok(bytes_to_u64(bytes_head(bytes_after(in, from), *at - from), INT64_MAX, value_out));
 }
 
-RESULT
-value_time(struct bytes in, int64_t *ms_out)
+RESULT value_time(struct bytes in, int64_t *ms_out)
 {
     static const struct {
         struct bytes unit;
@@ -63,8 +63,7 @@ value_time(struct bytes in, int64_t *ms_out)
     return OK;
 }
 
-RESULT
-value_size(struct bytes in, uint64_t *octets_out)
+RESULT value_size(struct bytes in, uint64_t *octets_out)
 {
     uint64_t value;
     size_t at = 0;
@@ -102,8 +101,7 @@ value_size(struct bytes in, uint64_t *octets_out)
     return OK;
 }
 
-RESULT
-value_bool(struct bytes in, bool *value_out)
+RESULT value_bool(struct bytes in, bool *value_out)
 {
     static const struct {
         struct bytes word;
@@ -120,8 +118,7 @@ value_bool(struct bytes in, bool *value_out)
     return FAIL(CODE_SYNTAX, "true or false");
 }
 
-RESULT
-value_percent(struct bytes in, uint32_t *percent_out)
+RESULT value_percent(struct bytes in, uint32_t *percent_out)
 {
     static const char expected[] = "a number from 0 to 1 such as 0.2";
     uint64_t whole;
@@ -166,8 +163,7 @@ static bool address_of(struct bytes in, uint8_t address_out[16], bool *ipv6_out)
     return inet_pton(AF_INET6, text, address_out) == 1;
 }
 
-RESULT
-value_network(struct bytes in, struct config_network *network_out)
+RESULT value_network(struct bytes in, struct config_network *network_out)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     ptrdiff_t slash = bytes_index(in, '/');
@@ -209,8 +205,7 @@ static bool host_port_split(struct bytes in, struct bytes *host_out, struct byte
     return true;
 }
 
-RESULT
-value_endpoints(struct bytes in, struct config_endpoint out[VALUE_ENDPOINTS_MAX], size_t *count_out)
+RESULT value_endpoints(struct bytes in, struct config_endpoint out[VALUE_ENDPOINTS_MAX], size_t *count_out)
 {
     struct bytes host, port_text;
     uint64_t port;
@@ -236,8 +231,7 @@ value_endpoints(struct bytes in, struct config_endpoint out[VALUE_ENDPOINTS_MAX]
     return OK;
 }
 
-RESULT
-value_dns_server(struct bytes in, struct buf *out)
+RESULT value_dns_server(struct bytes in, struct buf *out)
 {
     static const char expected[] = "a resolver's IP address with an optional port such as 127.0.0.1:53 or [::1]:53";
     struct bytes host = in, port_text;
@@ -266,8 +260,7 @@ value_dns_server(struct bytes in, struct buf *out)
     return buf_put_u64(out, port);
 }
 
-RESULT
-value_name(struct bytes in, struct buf *out)
+static RESULT ascii_name(struct bytes in, struct buf *out)
 {
     size_t label = 0;
     bool letter = false; /* an all-numeric last label would be an address (RFC 1123 2.1) */
@@ -296,8 +289,19 @@ value_name(struct bytes in, struct buf *out)
     return OK;
 }
 
-RESULT
-value_word(struct bytes in, const char *words, unsigned *index_out)
+RESULT value_name(struct bytes in, struct buf *out)
+{
+    uint8_t room[DOMAIN_SIZE_MAX];
+    struct buf ascii = BUF(room);
+
+    if (!bytes_has_8bit(in))
+        return ascii_name(in, out);
+    if (!is_ok(idna_to_ascii(in, &ascii)))
+        return FAIL(CODE_SYNTAX, "a name that IDNA allows, in UTF-8");
+    return ascii_name(buf_bytes(&ascii), out);
+}
+
+RESULT value_word(struct bytes in, const char *words, unsigned *index_out)
 {
     struct bytes rest = bytes_of(words);
 

@@ -10,31 +10,22 @@
 #include "daemon/config/config.h"
 
 /* "90s", "1h30m", "250ms", "0": milliseconds. A unit is wanted for everything but 0. */
-RESULT
-value_time(struct bytes in, int64_t *ms_out);
+RESULT value_time(struct bytes in, int64_t *ms_out);
 /* "50M", "64K", "1000": octets; K, M, G are powers of 1024. */
-RESULT
-value_size(struct bytes in, uint64_t *octets_out);
-RESULT
-value_bool(struct bytes in, bool *value_out);
+RESULT value_size(struct bytes in, uint64_t *octets_out);
+RESULT value_bool(struct bytes in, bool *value_out);
 /* "0.2" is 20; at most 1, two decimals count, more are rounded. */
-RESULT
-value_percent(struct bytes in, uint32_t *percent_out);
+RESULT value_percent(struct bytes in, uint32_t *percent_out);
 /* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32". Bits set behind the prefix are refused. */
-RESULT
-value_network(struct bytes in, struct config_network *network_out);
+RESULT value_network(struct bytes in, struct config_network *network_out);
 enum { VALUE_ENDPOINTS_MAX = 2 };
 /* "127.0.0.1:25", "[::1]:25"; "*:25" gives both wildcards. `text` of each is `in` itself. */
-RESULT
-value_endpoints(struct bytes in, struct config_endpoint out[VALUE_ENDPOINTS_MAX], size_t *count_out);
+RESULT value_endpoints(struct bytes in, struct config_endpoint out[VALUE_ENDPOINTS_MAX], size_t *count_out);
 /* An IP address with an optional port (53 by default), for DNS servers: put in the form "192.0.2.1:53" or "[::1]:53". */
-RESULT
-value_dns_server(struct bytes in, struct buf *out);
-/* A host or domain name: letters, digits, hyphens in dotted labels (RFC 1123 2.1), put in lower case, IDN in A-labels. */
-RESULT
-value_name(struct bytes in, struct buf *out);
+RESULT value_dns_server(struct bytes in, struct buf *out);
+/* A host or domain name: letters, digits, hyphens in dotted labels (RFC 1123 2.1), put in lower case, an IDN in UTF-8 becomes A-labels. */
+RESULT value_name(struct bytes in, struct buf *out);
 /* Index in "none|opportunistic|required". */
-RESULT
-value_word(struct bytes in, const char *words, unsigned *index_out);
+RESULT value_word(struct bytes in, const char *words, unsigned *index_out);
 
 #endif

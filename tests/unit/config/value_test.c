@@ -143,10 +143,14 @@ static void texts(struct result (*read)(struct bytes, struct buf *), const char 
 static void names(void **state)
 {
     static const char *const cases[][2] = {{"mail.example.org", "mail.example.org"},
-        {"MAIL.Example.ORG", "mail.example.org"}, {"localhost", "localhost"}, {"3com.example", "3com.example"},
-        {"_dmarc.example", "_dmarc.example"}, {"", NULL}, {".", NULL}, {"a..b", NULL}, {".a", NULL}, {"a.", NULL},
-        {"-a.b", NULL}, {"a-.b", NULL}, {"a.b-", NULL}, {"a b", NULL}, {"192.0.2.1", NULL}, {"[192.0.2.1]", NULL},
-        {"a\r\nb", NULL}, {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b", NULL}};
+        {"MAIL.Example.ORG", "mail.example.org"}, {"localhost", "localhost"},
+        {"B\xc3\xbc"
+         "cher.example",
+            "xn--bcher-kva.example"},
+        {"a\xff.example", NULL}, {"3com.example", "3com.example"}, {"_dmarc.example", "_dmarc.example"}, {"", NULL},
+        {".", NULL}, {"a..b", NULL}, {".a", NULL}, {"a.", NULL}, {"-a.b", NULL}, {"a-.b", NULL}, {"a.b-", NULL},
+        {"a b", NULL}, {"192.0.2.1", NULL}, {"[192.0.2.1]", NULL}, {"a\r\nb", NULL},
+        {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b", NULL}};
 
     (void)state;
     texts(value_name, cases, COUNT_OF(cases));
