@@ -339,6 +339,7 @@ static void job_ended(struct engine *e, struct job *job, struct walltime now, en
     if (job->worker != NULL)
         job->worker->in_flight--;
     job->worker = NULL;
+    job->lane = NULL; /* not ours to look at once its slot is given back */
     job->next = NULL;
     *e->batch.done_end = job;
     e->batch.done_end = &job->next;

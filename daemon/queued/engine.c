@@ -352,8 +352,8 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
     for (struct job *job = e->batch.done; job != NULL; job = job->next)
         TRY(outcome_apply(e, job, now));
     for (struct save *save = e->batch.saves; save != NULL; save = save->next) {
-        bool healthy = save->health.failures == 0 && save->health.slots_limit == 0 && !save->health.suspended;
-        TRY(healthy ? store_lane_delete(e->store, save->lane) : store_lane_put(e->store, save->lane, &save->health));
+        TRY(lane_health_is_clean(&save->health) ? store_lane_delete(e->store, save->lane)
+                                                : store_lane_put(e->store, save->lane, &save->health));
     }
     for (struct tx *tx = e->batch.publish; tx != end; tx = tx->next)
         TRY(intake_publish(e, tx, now));

@@ -131,7 +131,9 @@ static RESULT expired(struct outcome *o, const struct recipient *rcpt, const str
 
 static struct walltime next_try(struct outcome *o, const struct recipient *rcpt)
 {
-    struct walltime backoff = scheduler_lane_backoff_until(o->job->lane);
+    /* By name: the scheduler may have dropped an idle lane while the commit had to wait. */
+    struct lane *lane = scheduler_lane_find(o->e->scheduler, o->job->lane_name);
+    struct walltime backoff = lane == NULL ? (struct walltime){0} : scheduler_lane_backoff_until(lane);
 
     if (o->next_try.ms == 0)
         o->next_try = retry_next_try(&o->e->cfg->retry, rcpt->attempts + 1, o->now, &o->e->rng);
