@@ -11,8 +11,10 @@
 #include "smtp/server_parts.h"
 
 enum {
-    REPLY_ROOM = 320, /* kept free in `out` for the reply to the next command, or to a question */
-    EHLO_ROOM = 768,  /* the longest answer to EHLO: a name of 255 octets and all extensions */
+    REPLY_ROOM = 400, /* kept free in `out` for the reply to the next command, or to a question */
+    LAST_ROOM = 96,   /* of which for the last words of a session behind a long reply of the edge */
+    OUR_TEXT_SIZE = 64,
+    EHLO_ROOM = 768, /* the longest answer to EHLO: a name of 255 octets and all extensions */
 };
 
 STATIC_ASSERT((int)SERVER_OUT_SIZE >= (int)EHLO_ROOM);
@@ -58,11 +60,9 @@ void server_say(struct smtp_server *s, const struct reply *reply)
 {
     struct reply cut = *reply;
 
-    /* Only texts of the edge can be too long for what is left (REPLY_ROOM is always there for ours). */
-    while (reply_size_max(cut.text.size) > buf_left(&s->out)) {
-        ASSERT(cut.text.size > 0);
+    /* Only texts of the edge can be too long for what is left: REPLY_ROOM is always there for ours. */
+    while (cut.text.size > OUR_TEXT_SIZE && reply_size_max(cut.text.size) + LAST_ROOM > buf_left(&s->out))
         cut.text.size--;
-    }
     struct result r = reply_put(&s->out, &cut);
     ASSERT(is_ok(r));
 }

@@ -107,8 +107,7 @@ static void content_refuse(struct smtp_server *s, struct reply reply)
 {
     struct smtp_transaction *t = s->transaction;
 
-    if (t->refused)
-        return;
+    ASSERT(!t->refused);
     t->refused = true;
     t->refusal = reply;
     server_event(s, SMTP_EVENT_ABORT);

@@ -17,7 +17,8 @@ struct edge {
 
 static void answer(struct edge *e)
 {
-    static const struct reply no = {550, {5, 7, 1}, BYTES_INIT("no")};
+    static uint8_t text[REPLY_TEXT_SIZE_MAX + 100];
+    struct reply no = {550, {5, 7, 1}, {text, rng_below(&e->rng, sizeof text)}};
     uint64_t dice = rng_below(&e->rng, 16);
     struct smtp_answer a = {.kind = dice == 0 ? SMTP_ANSWER_NO : SMTP_ANSWER_YES,
         .reply = no,

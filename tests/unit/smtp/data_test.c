@@ -96,6 +96,8 @@ static const struct data_case {
     CASE(DATA_DOTS, 2, "abc\r\n.\r\n", 0, NULL, DATA_FAULT_SIZE, 0, 0),
     CASE(DATA_DOTS, 3, "abc\nd\r\n.\r\n", 0, NULL, DATA_FAULT_SIZE, 0, 0),
     CASE(DATA_DOTS, 4, "abc\nd\r\n.\r\n", 0, NULL, DATA_FAULT_BARE_LF, 1, 4),
+    CASE(DATA_DOTS, 1, "a\rb\r\n.\r\n", 0, NULL, DATA_FAULT_SIZE, 0, 0),
+    CASE(DATA_DOTS, 3, "a\r\n.\rb\r\n.\r\n", 0, NULL, DATA_FAULT_SIZE, 0, 0),
     CASE(DATA_DOTS, 3, "ab\0d\r\n.\r\n", 0, NULL, DATA_FAULT_NUL, 1, 3),
     CASE(DATA_DOTS_CONVERT, 0, "a\nb\rc\r\nd\n.\nx", 1, "a\r\nb\r\nc\r\nd\r\n", DATA_FAULT_NONE, 0, 0),
     CASE(DATA_DOTS_CONVERT, 0, "a\r\n.\r\nx", 1, "a\r\n", DATA_FAULT_NONE, 0, 0),
