@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -49,6 +50,23 @@ static int control_connect(const struct config *cfg, int *fd_out)
     return sys;
 }
 
+/* Root opens with the owner's rights: a lock file made by root would keep the daemon out. */
+static RESULT open_as_owner(const struct store_config *store_cfg, const struct stat *owner, struct store **store_out)
+{
+    gid_t group = getegid();
+    struct result r;
+
+    if (geteuid() != 0 || owner->st_uid == 0)
+        return store_open(store_cfg, store_out);
+    if (setegid(owner->st_gid) != 0 || seteuid(owner->st_uid) != 0)
+        return FAIL_SYS(errno, "cannot take the rights of the queue's owner");
+    r = store_open(store_cfg, store_out);
+    if (seteuid(0) != 0 || setegid(group) != 0)
+        return FAIL_SYS(errno, "cannot take root's rights back");
+    (void)prctl(PR_SET_DUMPABLE, 1); /* the change of ids took this away, which debuggers and leak checkers live on */
+    return r;
+}
+
 RESULT desk_store_open(const struct config *cfg, struct store **store_out, char *why, size_t why_size)
 {
     char path[PATH_MAX];
@@ -60,10 +78,8 @@ RESULT desk_store_open(const struct config *cfg, struct store **store_out, char 
         r = FAIL_SYS(ENAMETOOLONG, "the path of the queue is too long");
     else if (stat(path, &st) != 0)
         r = FAIL_SYS(errno, "cannot find the queue");
-    else if (geteuid() == 0 && st.st_uid != 0 && (setegid(st.st_gid) != 0 || seteuid(st.st_uid) != 0))
-        r = FAIL_SYS(errno, "cannot take the rights of the queue's owner");
     else
-        r = store_open(&store_cfg, store_out);
+        r = open_as_owner(&store_cfg, &st, store_out);
     if (!is_ok(r))
         (void)snprintf(
             why, why_size, "%.150s: %s%s%s", path, r.why, r.sys > 0 ? ": " : "", r.sys > 0 ? strerror(r.sys) : "");

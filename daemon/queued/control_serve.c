@@ -69,6 +69,15 @@ static void port_changed(void *context, uint32_t uid, const char *verb, uint64_t
     LOG(CONTROL, LOG_NUM("uid", uid), LOG_STR("command", verb), LOG_NUM("count", count));
 }
 
+/* What a command made due goes out now, not at the next unrelated event. */
+static void engine_moves(struct control_serve *serve)
+{
+    if (serve->changed != NULL)
+        serve->changed(serve->changed_ctx);
+    else
+        engine_turn(serve->engine, clock_walltime());
+}
+
 /* --- one client --- */
 
 static void client_pump(void *ctx)
@@ -84,8 +93,8 @@ static void client_pump(void *ctx)
     if (piece.size > 0)
         conn_write(client->conn, buf_bytes(&piece));
     conn_set_deadline(client->conn, instant_after(loop_now(serve->loop), CONTROL_IDLE_MS));
-    if (changes && serve->changed != NULL)
-        serve->changed(serve->changed_ctx);
+    if (changes)
+        engine_moves(serve);
     if (control_busy(&client->control))
         loop_hook_add(serve->loop, &client->hook, LOOP_WORK);
     else if (control_dead(&client->control) || client->input_ended)

@@ -25,7 +25,8 @@ enum {
 struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine *engine, const struct config *cfg);
 /* NULL is fine. */
 void control_serve_configure(struct control_serve *serve, const struct config *cfg);
-/* `changed` runs after each command that changed rows, so that the engine gets its turn. */
+/* `changed` runs after each command that changed rows, and sees to it that the engine gets its turn; without it the engine
+ * is given one at once. */
 void control_serve_on_change(struct control_serve *serve, void (*changed)(void *ctx), void *ctx);
 /* Ends all conversations. NULL is fine. */
 void control_serve_free(struct control_serve **serve);
