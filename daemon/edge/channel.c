@@ -5,7 +5,7 @@
  * (C1) Handlers run only from the loop: on_message from a readable socket or after a resume, the others from the `tell`
  *      hook. So a caller of channel_send never finds its own state changed under it.
  * (C2) After channel_free nothing of the owner is touched. The struct itself lives until libuv lets go of the handle, in
- *      a later phase of the loop, so the code below may look at `freed` after every handler. */
+ *      a later phase of the loop, so the code below may look at `fd` (-1 by then) after every handler. */
 #include "daemon/edge/channel.h"
 
 #include <sys/socket.h>
@@ -43,7 +43,6 @@ struct channel {
     bool paused, write_blocked, congested;
     bool write_dead; /* the peer is gone; what it said before is still read */
     bool drained_untold, end_untold;
-    bool freed;
 };
 
 STATIC_ASSERT((int)CHUNK_SIZE >= (int)FRAME_SIZE_MAX);
@@ -257,7 +256,7 @@ static size_t frames_handle(struct channel *ch, struct bytes in)
 {
     size_t eaten = 0;
 
-    while (!ch->freed && ch->fd >= 0 && !ch->paused) {
+    while (ch->fd >= 0 && !ch->paused) { /* a freed channel's is closed */
         struct bytes rest = bytes_after(in, eaten);
         struct msg m;
         size_t size = 0;
@@ -278,7 +277,7 @@ static size_t frames_handle(struct channel *ch, struct bytes in)
 
 static void rest_keep(struct channel *ch, struct bytes rest)
 {
-    if (ch->freed || ch->fd < 0 || rest.size == 0)
+    if (ch->fd < 0 || rest.size == 0)
         return;
     ch->rest = mem_take(rest.size);
     if (ch->rest == NULL) {
@@ -312,7 +311,7 @@ static void channel_read(struct channel *ch, bool more)
     struct bytes in = buf_bytes(room);
     size_t eaten = frames_handle(ch, in);
     rest_keep(ch, bytes_after(in, eaten));
-    if (ended && !ch->freed)
+    if (ended)
         channel_end(ch, CHANNEL_END_PEER);
 }
 
@@ -414,7 +413,6 @@ void channel_free(struct channel **ch)
     loop_hook_drop(c->loop, &c->flush);
     loop_hook_drop(c->loop, &c->again);
     loop_hook_drop(c->loop, &c->tell);
-    c->freed = true;
     uv_close((uv_handle_t *)&c->poll, on_handle_closed);
 }
 

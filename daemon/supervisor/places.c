@@ -14,7 +14,7 @@ enum { LOCK_WAIT_MS = 5000, LOCK_STEP_MS = 10 };
 
 static RESULT failed(struct config_error *error_out, const char *path, int sys)
 {
-    snprintf(error_out->text, sizeof error_out->text, "%s: %s", path, strerror(sys));
+    snprintf(error_out->text, sizeof error_out->text, "%.900s: %.100s", path, strerror(sys));
     return FAIL_SYS(sys, "cannot make the folders");
 }
 

@@ -150,12 +150,18 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
     abort();
 }
 
+static bool is_stuck(const struct dummy *d)
+{
+    return process_role(d->process) == ROLE_INBOUND &&
+           bytes_equal(process_config(d->process)->origin, BYTES("stuck.example"));
+}
+
 static void on_listener(void *ctx, uint32_t listen_index, uint32_t address_index, int fd)
 {
     struct dummy *d = ctx;
     (void)address_index;
 
-    if (listen_index == LISTENER_INJECT || listen_index == LISTENER_CONTROL) {
+    if (listen_index == LISTENER_INJECT || listen_index == LISTENER_CONTROL || is_stuck(d)) {
         close(fd);
         return;
     }
@@ -172,7 +178,7 @@ static void on_go(void *ctx)
     if (bytes_equal(process_config(d->process)->origin, BYTES("fails.example")) &&
         process_role(d->process) == ROLE_QUEUED)
         process_fail(d->process, "the queue is of a newer version");
-    else
+    else if (!is_stuck(d))
         process_ready(d->process);
 }
 
@@ -498,6 +504,29 @@ static void test_reload_refused(void **state)
     }
 }
 
+/* New processes that never become ready: the old ones go on, until a better configuration comes. */
+static void test_old_generation_serves_until_the_new_is_ready(void **state)
+{
+    struct house *h = *state;
+
+    house_start(h);
+    expect(h, "event=started");
+    conf_write(h, "two.example", "origin = \"stuck.example\"");
+    kill(h->pid, SIGHUP);
+    expect(h, "outbound.2 event=process_ready");
+    for (int i = 0; i < 4; i++) {
+        struct session s = session_open(h);
+        assert_string_equal(s.hostname, "one.example");
+        close(s.fd);
+    }
+    conf_write(h, "three.example", "");
+    kill(h->pid, SIGHUP);
+    expect(h, "event=reloaded");
+    kill(h->pid, SIGTERM);
+    expect(h, "event=stopped");
+    assert_int_equal(house_wait(h), 0);
+}
+
 static void test_second_signal_does_not_wait_for_sessions(void **state)
 {
     struct house *h = *state;
@@ -613,6 +642,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_kill_9_takes_all_and_a_new_one_starts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reload_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_old_generation_serves_until_the_new_is_ready, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_signal_does_not_wait_for_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_reaches_the_old_generation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_child_that_cannot_serve, setup, teardown),
