@@ -35,6 +35,7 @@ struct dummy {
     size_t listener_count;
     uv_poll_t sessions[SESSION_COUNT_MAX];
     bool used[SESSION_COUNT_MAX];
+    bool closing[SESSION_COUNT_MAX]; /* the slot's handle is still the loop's */
     bool greeted[SESSION_COUNT_MAX];
     bool draining, stopping;
 };
@@ -53,11 +54,19 @@ static void dummy_ask(struct dummy *d)
             channel_send(d->peers[i], &(struct msg){.kind = MSG_ids_want, .ids_want = {.count = 1}});
 }
 
+static void on_session_closed(uv_handle_t *handle)
+{
+    struct dummy *d = handle->data;
+
+    d->closing[(uv_poll_t *)handle - d->sessions] = false;
+}
+
 static void session_close(struct dummy *d, size_t i)
 {
     close(poll_fd(&d->sessions[i]));
-    uv_close((uv_handle_t *)&d->sessions[i], NULL);
+    uv_close((uv_handle_t *)&d->sessions[i], on_session_closed);
     d->used[i] = false;
+    d->closing[i] = true;
     for (size_t k = 0; k < SESSION_COUNT_MAX; k++)
         if (d->used[k])
             return;
@@ -84,7 +93,7 @@ static void on_accept(uv_poll_t *poll, int status, int events)
     (void)events;
 
     for (size_t i = 0; fd >= 0 && i < SESSION_COUNT_MAX; i++) {
-        if (d->used[i])
+        if (d->used[i] || d->closing[i])
             continue;
         d->used[i] = true;
         d->greeted[i] = false;
@@ -205,8 +214,9 @@ static int dummy_main(struct process *p)
 {
     static const struct process_handlers handlers = {
         .on_channel = on_channel, .on_listener = on_listener, .on_go = on_go, .on_drain = on_drain};
-    struct dummy d = {.process = p};
+    static struct dummy d; /* its handles close after we have returned */
 
+    d.process = p;
     int status = process_serve(p, &handlers, &d);
     on_drain(&d);
     for (size_t i = 0; i < SESSION_COUNT_MAX; i++)
