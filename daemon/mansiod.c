@@ -1,5 +1,6 @@
 /* mansiod: the roles of this build, and nothing else. */
 #include "daemon/inbound/inbound.h"
+#include "daemon/local/local.h"
 #include "daemon/outbound/outbound.h"
 #include "daemon/queued/queued.h"
 #include "daemon/supervisor/house.h"
@@ -8,6 +9,7 @@ static const struct house_role roles[ROLE_COUNT] = {
     [ROLE_INBOUND] = {inbound_main},
     [ROLE_QUEUED] = {queued_main},
     [ROLE_OUTBOUND] = {outbound_main},
+    [ROLE_LOCAL] = {local_main},
 };
 
 int main(int argc, char **argv)

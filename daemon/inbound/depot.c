@@ -11,8 +11,6 @@ enum {
     IDS_LOW = 1024, /* ask for more below it: a commit's time of a fast client's messages */
     IDS_RANGES_MAX = 16,
     TX_BUCKETS = 1024,
-    /* queued may lag behind by a frame that is being gathered; what one fed octet can become, and our trace field. */
-    WINDOW_SLACK = 8192,
 };
 
 struct depot_tx {
@@ -472,10 +470,8 @@ void depot_tx_leave(struct depot_tx **tx)
 
 size_t depot_tx_allowance(struct depot_tx *tx)
 {
-    uint64_t used = tx->ahead + WINDOW_SLACK;
-    bool dry = !tx->failed && (used >= BODY_WINDOW_SIZE || depot_congested(tx->depot));
+    bool dry = !tx->failed && (tx->ahead >= BODY_WINDOW_SIZE || depot_congested(tx->depot));
 
-    /* Halved: a bare LF that a listener converts becomes two octets. */
     tx->starved = dry;
-    return tx->failed ? SIZE_MAX : dry ? 0 : (size_t)(BODY_WINDOW_SIZE - used + 1) / 2;
+    return tx->failed ? SIZE_MAX : dry ? 0 : (size_t)(BODY_WINDOW_SIZE - tx->ahead);
 }

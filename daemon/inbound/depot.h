@@ -8,7 +8,9 @@
  *   TRY(depot_tx_open(depot, session, &head, &tx));
  *   depot_tx_rcpt(tx, &rcpt);  depot_tx_body(tx, octets);  depot_tx_commit(tx, &display);   ... handler.done
  *   depot_tx_abort(&tx) instead
- * Never feed a session more than depot_tx_allowance octets: that is the credit (BODY_WINDOW_SIZE ahead of queued).
+ * Never feed a session more than depot_tx_allowance octets: that is the credit: BODY_WINDOW_SIZE ahead of
+ * queued, exceeded only by what a trace field or a converted line end adds. All of it must be usable: queued gives credit for
+ * whole chunks, which are nearly as large.
  * Handlers run from the loop, never from inside a call made here, except `done` of a transaction that had failed already. */
 #ifndef MANSIO_INBOUND_DEPOT_H
 #define MANSIO_INBOUND_DEPOT_H
