@@ -307,6 +307,21 @@ static struct job_rcpt *job_rcpt_find(struct job *job, uint32_t n)
     return NULL;
 }
 
+/* A reason of our own gets its status in front, as a peer's reply has it: lists and logs then show 4.4.3 or 5.1.2 alike. */
+static RESULT reply_take(struct job *job, const struct msg_job_result *m, struct bytes *reply_out)
+{
+    uint8_t room[REPLY_KEPT_SIZE_MAX];
+    struct buf text = BUF(room);
+    bool ours = m->host.size == 0 && m->reply.size > 0 && !(m->reply.data[0] >= '0' && m->reply.data[0] <= '9');
+
+    if (ours && m->status.size > 0) {
+        TRY(buf_put(&text, bytes_head(m->status, 16)));
+        TRY(buf_put_octet(&text, ' '));
+    }
+    TRY(buf_put(&text, bytes_head(m->reply, buf_left(&text))));
+    return arena_copy(&job->arena, buf_bytes(&text), reply_out);
+}
+
 static RESULT result_take(struct job *job, const struct msg_job_result *m)
 {
     struct job_rcpt *at = job_rcpt_find(job, m->n);
@@ -316,7 +331,7 @@ static RESULT result_take(struct job *job, const struct msg_job_result *m)
     if (m->outcome >= JOB_OUTCOME_COUNT)
         return FAIL(CODE_CORRUPT, "unknown outcome");
     TRY(arena_copy(&job->arena, bytes_head(m->status, 16), &at->status));
-    TRY(arena_copy(&job->arena, bytes_head(m->reply, REPLY_KEPT_SIZE_MAX), &at->reply));
+    TRY(reply_take(job, m, &at->reply));
     TRY(arena_copy(&job->arena, bytes_head(m->host, DOMAIN_SIZE_MAX), &at->host));
     TRY(arena_copy(&job->arena, bytes_head(m->address, DISPLAY_FIELD_SIZE_MAX), &at->address));
     TRY(arena_copy(&job->arena, bytes_head(m->tls, DISPLAY_FIELD_SIZE_MAX), &at->tls));
