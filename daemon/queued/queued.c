@@ -42,11 +42,11 @@ static void work_wanted(struct queued *q)
     loop_hook_add(q->loop, &q->work, LOOP_WORK);
 }
 
-static void link_drop(struct link *link, const char *why)
+/* The channel has logged its own end. */
+static void link_drop(struct link *link)
 {
     struct queued *q = link->q;
 
-    LOG(CHANNEL_LOST, LOG_STR("peer", ipc_role_name(link->role)), LOG_STR("why", why));
     for (struct link **at = &q->links; *at != NULL; at = &(*at)->next)
         if (*at == link) {
             *at = link->next;
@@ -69,12 +69,13 @@ static void link_message(void *ctx, const struct msg *m)
         return;
     LOG(CHANNEL_MALFORMED, LOG_STR("peer", ipc_role_name(link->role)), LOG_STR("frame", msg_name(m->kind)),
         LOG_STR("why", r.why));
-    link_drop(link, "malformed");
+    link_drop(link);
 }
 
 static void link_closed(void *ctx, enum channel_end why)
 {
-    link_drop(ctx, why == CHANNEL_END_PEER ? "closed" : why == CHANNEL_END_MALFORMED ? "malformed" : "out of memory");
+    (void)why;
+    link_drop(ctx);
 }
 
 static const struct channel_handlers link_handlers = {.on_message = link_message, .on_closed = link_closed};
