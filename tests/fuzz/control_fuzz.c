@@ -1,0 +1,78 @@
+/* Any octets as requests on the control socket, by anybody: each request gets exactly one last line, in bounded pulls, and
+ * nothing is changed for a stranger. No store is behind it: what needs one is refused by the ports. */
+#include "daemon/queued/control.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct control_setup setup;
+
+static RESULT refuse_id(void *context, struct message_id id, struct walltime now, uint32_t *count_out)
+{
+    (void)context;
+    (void)now;
+    ASSERT(setup.may_all && id.value != 0);
+    *count_out = 1;
+    return id.value % 2 == 0 ? OK : FAIL(CODE_GONE, "gone");
+}
+
+static RESULT refuse_lane(void *context, struct bytes lane, struct walltime now, uint32_t *count_out)
+{
+    (void)context;
+    (void)now;
+    ASSERT(setup.may_all && lane.size > 0 && lane.size <= LANE_NAME_SIZE_MAX);
+    *count_out = 0;
+    return FAIL(CODE_GONE, "no such lane");
+}
+
+static RESULT refuse_all(void *context, struct walltime now, uint32_t *count_out)
+{
+    (void)context;
+    (void)now;
+    ASSERT(setup.may_all);
+    *count_out = 3;
+    return OK;
+}
+
+static RESULT refuse_hold(void *context, struct message_id id, bool held, struct walltime now, uint32_t *count_out)
+{
+    (void)held;
+    return refuse_id(context, id, now, count_out);
+}
+
+/* Verbs that walk the store are looked at by control_test; here they would need a disk for each input. */
+static bool needs_store(const struct control *c)
+{
+    return c->error == NULL && (c->verb < CONTROL_RETRY || (c->all && c->verb != CONTROL_RETRY));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct control_ports ports = {
+        NULL, refuse_id, refuse_lane, refuse_all, refuse_hold, refuse_id, NULL, NULL};
+    static uint8_t room[CONTROL_ROOM_MIN];
+    struct bytes rest = {data, size};
+    struct control c;
+
+    setup = (struct control_setup){.ports = &ports, .uid = 7, .may_all = size > 0 && data[0] % 2 == 0};
+    control_init(&c, &setup);
+    while (rest.size > 0 && !control_dead(&c)) {
+        size_t eaten = control_feed(&c, bytes_head(rest, 1 + rest.data[0] % 64));
+
+        ASSERT(eaten > 0 && eaten <= rest.size);
+        rest = bytes_after(rest, eaten);
+        for (unsigned pulls = 0; control_busy(&c); pulls++) {
+            struct buf out = BUF(room);
+
+            if (needs_store(&c)) {
+                control_fini(&c);
+                return 0;
+            }
+            control_pull(&c, (struct walltime){1}, &out);
+            ASSERT(pulls <= CONTROL_IDS_MAX);
+            if (!control_busy(&c))
+                ASSERT(out.size > 0 && out.data[out.size - 1] == '\n');
+        }
+    }
+    control_fini(&c);
+    return 0;
+}
