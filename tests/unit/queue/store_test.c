@@ -367,6 +367,8 @@ static void test_unpublished_is_swept(void **state)
     spill(kit, 21);
     spill(kit, 22);
     kit_message(kit, 21, lane_two, 0); /* published: its chunk 0 is replaced, its mark goes */
+    spill(kit, 23);
+    kit_message(kit, 23, lane_two, 0); /* its mark must go by the publishing alone */
     assert_ok(store_begin(kit->store));
     assert_ok(store_spill_drop(kit->store, (struct message_id){22}));
     assert_ok(
@@ -376,7 +378,7 @@ static void test_unpublished_is_swept(void **state)
     kit_reopen(kit);
     assert_int_equal(kit_stats(kit).swept, 1);
     assert_int_equal(kit_fsck(kit).unpublished, 0);
-    assert_int_equal(kit_fsck(kit).body_rows, 1);
+    assert_int_equal(kit_fsck(kit).body_rows, 2);
     assert_ok(store_read_begin(kit->store));
     assert_code(store_body_get(kit->store, (struct message_id){20}, 0, 9, &body), CODE_GONE);
     assert_ok(store_body_get(kit->store, (struct message_id){21}, 0, 9, &body));
@@ -423,7 +425,7 @@ static void test_grows_to_its_bound_and_keeps_a_reserve(void **state)
     assert_int_equal(grown, 1);
     assert_int_equal(kit_stats(kit).map_size, 100 << 20);
     assert_code(store_grow(kit->store), CODE_FULL);
-    assert_true(id > 280); /* of at most 400: the rest is the reserve */
+    assert_true(id > 280 && id < 360); /* of at most 400: the rest is the reserve */
     for (uint64_t done_id = 1; done_id < id;
          done_id++) { /* what was accepted can be finished, and its room comes back */
         struct recipient rcpt = kit_rcpt(0, lane_two, 0);
