@@ -38,6 +38,7 @@ struct session {
     bool over;    /* CLOSE was pulled */
     bool may_relay;
     const char *why;
+    const char *rcpt_why; /* of the policy's last refusal, until it is logged */
     struct arena arena;
     struct smtp_server smtp;
 };
@@ -125,9 +126,7 @@ static void on_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
     }
     policy_rcpt(s->in->cfg, s->may_relay, &rcpt->forward_path, domain, &room, &verdict);
     if (!verdict.accept) {
-        LOG(RCPT_REFUSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
-            LOG_TEXT("from", depot_tx_head(s->tx)->reverse_path), LOG_TEXT("to", rcpt->forward_path.text),
-            LOG_NUM("code", verdict.reply.code), LOG_STR("why", verdict.why));
+        s->rcpt_why = verdict.why;
         answer_no(s, verdict.reply);
         return;
     }
@@ -205,7 +204,11 @@ static void on_refused(struct session *s, const struct smtp_refused *refused)
 
     switch (refused->step) {
     case SMTP_STEP_RCPT:
-        break; /* logged with its reason where it was decided; the core's own refusals are syntax and bounds */
+        LOG(RCPT_REFUSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)), LOG_TEXT("from", from),
+            LOG_TEXT("to", refused->subject), LOG_NUM("code", refused->code),
+            LOG_TEXT("why", s->rcpt_why != NULL ? bytes_of(s->rcpt_why) : refused->line));
+        s->rcpt_why = NULL;
+        break;
     case SMTP_STEP_MAIL:
         LOG(MAIL_REFUSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
             LOG_TEXT("from", refused->subject), LOG_NUM("code", refused->code), LOG_TEXT("why", refused->line));
@@ -444,7 +447,8 @@ static void on_lost(void *owner, struct conn *c, struct result why)
 {
     struct session *s = owner;
 
-    (void)c;
+    if (s->shaking)
+        LOG(TLS_FAILED, LOG_STR("host", ""), LOG_TEXT("address", conn_end_text(conn_peer(c))), LOG_STR("why", why.why));
     if (s->why == NULL)
         s->why = why.why;
 }
@@ -455,10 +459,9 @@ static void on_closed(void *owner, struct conn *c)
     struct inbound *in = s->in;
 
     (void)c;
-    if (s->begun)
-        LOG(SESSION_CLOSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
-            LOG_TEXT("helo", smtp_server_helo(&s->smtp)), LOG_NUM("messages", s->messages),
-            LOG_NUM("recipients", s->rcpts), LOG_STR("why", s->why != NULL ? s->why : "lost"));
+    LOG(SESSION_CLOSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
+        LOG_TEXT("helo", s->begun ? smtp_server_helo(&s->smtp) : BYTES_NONE), LOG_NUM("messages", s->messages),
+        LOG_NUM("recipients", s->rcpts), LOG_STR("why", s->why != NULL ? s->why : "lost"));
     if (s->tx != NULL)
         depot_tx_leave(&s->tx);
     if (s->counted)

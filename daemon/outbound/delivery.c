@@ -47,7 +47,6 @@ static void delivery_free(struct delivery *d)
 
     asks_drop(d);
     loop_timer_stop(ob->loop, &d->timer);
-    loop_hook_drop(ob->loop, &d->work);
     for (unsigned i = 0; i < COURIER_DIAL_COUNT; i++)
         if (d->dials[i] != NULL)
             link_release(d->dials[i]);
@@ -138,7 +137,7 @@ static const char *words_of(struct result why)
 
 static bool is_no_route(struct result why)
 {
-    return why.sys == ENETUNREACH || why.sys == EAFNOSUPPORT || why.sys == EADDRNOTAVAIL || why.sys == EHOSTUNREACH;
+    return why.sys == ENETUNREACH || why.sys == EAFNOSUPPORT || why.sys == EADDRNOTAVAIL;
 }
 
 static void on_dial(struct delivery *d, const struct courier_event *event)
@@ -283,11 +282,6 @@ static void on_timer(void *ctx)
 
     courier_tick(&d->courier, now_of(d));
     (void)delivery_pull(d);
-}
-
-static void on_work(void *ctx)
-{
-    (void)delivery_pull(ctx);
 }
 
 void delivery_on_answer(void *owner, uint64_t user, struct resolver_token token, const struct dns_answer *answer)
@@ -462,7 +456,6 @@ static struct delivery *delivery_new(struct outbound *ob)
     }
     d->ob = ob;
     d->timer = (struct loop_timer){.fn = on_timer, .ctx = d};
-    d->work = (struct loop_hook){.fn = on_work, .ctx = d};
     d->next = ob->deliveries;
     d->at = &ob->deliveries;
     if (d->next != NULL)

@@ -80,7 +80,6 @@ struct delivery {
     struct resolver_token asks[MX_ASK_COUNT_MAX];
     bool ask_open[MX_ASK_COUNT_MAX];
     struct loop_timer timer;
-    struct loop_hook work;
     struct courier_job job;
     struct courier courier;
 };
