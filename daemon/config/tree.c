@@ -85,7 +85,7 @@ static bool is_root(const cfg_t *cfg)
 }
 
 /* libConfuse's words, put as "what was read, what was expected". */
-static void on_error(cfg_t *cfg, const char *format, va_list args)
+static void __attribute__((format(printf, 2, 0))) on_error(cfg_t *cfg, const char *format, va_list args)
 {
     char text[256], keys[512];
 
