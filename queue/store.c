@@ -35,15 +35,24 @@ static const char *const db_names[DB_COUNT] = {
 #undef DB
 };
 
+/* Only a full map carries a number: growing the map helps there and nowhere else. */
 RESULT store_fail(int rc, const char *why)
 {
-    enum code code = CODE_IO;
-
-    if (rc == MDB_NOTFOUND)
-        code = CODE_GONE;
-    else if (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL || rc == ENOSPC || rc == EDQUOT || rc == ENOMEM)
-        code = CODE_FULL;
-    return (struct result){code, rc, why};
+    switch (rc) {
+    case MDB_NOTFOUND:
+        return (struct result){CODE_GONE, rc, why};
+    case MDB_MAP_FULL:
+        return (struct result){CODE_FULL, rc, why};
+    case MDB_TXN_FULL:
+        return FAIL(CODE_FULL, "the transaction is too large");
+    case ENOSPC:
+    case EDQUOT:
+        return FAIL(CODE_FULL, "the disk is full");
+    case ENOMEM:
+        return FAIL(CODE_FULL, "out of memory");
+    default:
+        return FAIL_SYS(rc, why);
+    }
 }
 
 static RESULT lmdb(int rc, const char *why)

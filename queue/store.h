@@ -5,8 +5,8 @@
  *
  * Writing: store_begin ... puts ... store_commit, which returns only when the data is on disk; any failure in between makes
  * the caller call store_abandon, and then nothing of it happened. CODE_FULL with sys MDB_MAP_FULL from a put or the commit
- * means: abandon, store_grow, and do the whole transaction again. CODE_FULL with sys ENOSPC: the disk itself is full.
- * A commit that failed with the disk (CODE_IO, or ENOSPC) is undone on the disk before anything else is read or written:
+ * means: abandon, store_grow, and do the whole transaction again. CODE_FULL with sys 0: growing does not help, the disk itself is full (or the memory).
+ * A commit that failed with the disk (CODE_IO, or CODE_FULL with sys 0) is undone on the disk before anything else is read or written:
  * until that works, store_begin, store_read_begin and store_grow answer CODE_IO, and they try again each time.
  * One transaction at a time: a read must have ended before a write begins and the other way round (asserted).
  * Reading: between store_read_begin and store_read_end, all inside one loop turn (Q5); views borrow the map and die at

@@ -77,7 +77,8 @@ struct store {
     struct row_key history_place; /* where store_history_expire goes on */
 };
 
-/* LMDB's or the system's error as ours: CODE_GONE for not found, CODE_FULL for map, disk and quota, else CODE_IO. */
+/* LMDB's or the system's error as ours: CODE_GONE for not found, CODE_FULL for map (sys MDB_MAP_FULL), disk and
+ * memory (sys 0), else CODE_IO. */
 RESULT store_fail(int rc, const char *why);
 
 static inline MDB_txn *store_txn(struct store *s)
