@@ -64,6 +64,9 @@ struct conn {
     uint8_t news;     /* enum conn_news, a set */
     uint8_t interest; /* what the poll watches for */
     bool connecting, paused, want_write, congested, close_asked, shut, lingering, closing;
+    bool giving;   /* inside handler->input */
+    bool again;    /* conn_resume came from there */
+    bool tls_here; /* what is left uneaten is TLS already */
     bool end_seen; /* the peer's end of input has come */
     bool end_told;
     struct conn_end peer, here;
@@ -377,14 +380,21 @@ static void on_flush(void *ctx)
 /* Hands octets to the handler and keeps what it leaves. False: no more for now. */
 static bool conn_give(struct conn *c, struct bytes in)
 {
-    size_t eaten = c->handler->input(c->owner, c, in);
+    size_t eaten;
 
+    c->giving = true;
+    c->again = false;
+    eaten = c->handler->input(c->owner, c, in);
+    c->giving = false;
     if (c->closing)
         return false;
     ASSERT(eaten <= in.size);
-    if (c->security == SECURITY_AFTER_FLUSH)
-        return false; /* conn_start_tls was called: the rest was sent in the clear */
     in = bytes_after(in, eaten);
+    if (c->security == SECURITY_AFTER_FLUSH) { /* conn_start_tls was called: the rest was sent in the clear */
+        if (c->tls_here && (!is_ok(tls_input(c->tls, in)) || !is_ok(tls_input_keep(c->tls))))
+            conn_break(c, FAIL(CODE_FULL, "out of memory"));
+        return false;
+    }
     if (in.size == 0)
         return !c->paused;
     c->kept = mem_take(in.size);
@@ -394,7 +404,9 @@ static bool conn_give(struct conn *c, struct bytes in)
     }
     memcpy(c->kept, in.data, in.size);
     c->kept_size = in.size;
-    c->paused = true;
+    c->paused = !c->again;
+    if (c->again)
+        news_put(c, NEWS_RESUME);
     return false;
 }
 
@@ -520,7 +532,10 @@ void conn_pause(struct conn *c)
 
 void conn_resume(struct conn *c)
 {
-    if (!c->paused || c->closing || (c->news & NEWS_LOST) || c->security == SECURITY_AFTER_FLUSH)
+    if (c->closing || (c->news & NEWS_LOST) || c->security == SECURITY_AFTER_FLUSH)
+        return;
+    c->again = c->giving;
+    if (!c->paused)
         return;
     c->paused = false;
     news_put(c, NEWS_RESUME);
@@ -671,6 +686,13 @@ void conn_start_tls(struct conn *c, struct tls *tls)
     c->kept_size = 0;
     c->paused = true;
     dirty_put(c);
+}
+
+void conn_start_tls_here(struct conn *c, struct tls *tls)
+{
+    ASSERT(c->giving);
+    conn_start_tls(c, tls);
+    c->tls_here = true;
 }
 
 const struct tls *conn_tls(const struct conn *c)

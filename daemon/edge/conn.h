@@ -68,7 +68,8 @@ bool conn_congested(const struct conn *c);
 /* Octets not yet handed to the kernel. */
 size_t conn_unsent(const struct conn *c);
 
-/* Reading stops until conn_resume; what the handler left uneaten comes again then, before anything newer. */
+/* Reading stops until conn_resume; what the handler left uneaten comes again then, before anything newer (alone: octets are
+ * never joined). conn_resume from inside `input` means: give me the rest again in the next turn. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 /* True when input is kept (uneaten), so that input_end was not told yet. */
@@ -77,6 +78,9 @@ bool conn_input_left(const struct conn *c);
 /* Takes `tls`. What was written before leaves in the clear first; input kept from before is thrown away: it was sent in the
  * clear (RFC 3207 4.2). Then `secured`, or `lost`. */
 void conn_start_tls(struct conn *c, struct tls *tls);
+/* The same from inside `input`, where what the handler leaves uneaten is the beginning of the TLS stream itself (behind the
+ * header of a load balancer). */
+void conn_start_tls_here(struct conn *c, struct tls *tls);
 /* NULL: in the clear. */
 const struct tls *conn_tls(const struct conn *c);
 

@@ -130,3 +130,16 @@ RESULT conn_address_parse(struct bytes text, uint8_t address_out[16])
     memcpy(address_out, MAPPED, sizeof MAPPED);
     return inet_pton(AF_INET, copy, address_out + 12) == 1 ? OK : FAIL(CODE_SYNTAX, "not an address");
 }
+
+void conn_end_set(struct conn_end *end, const uint8_t address[16], uint16_t port)
+{
+    memset(end, 0, sizeof *end);
+    memcpy(end->address, address, sizeof end->address);
+    end->port = port;
+    end->ipv6 = memcmp(address, MAPPED, sizeof MAPPED) != 0;
+    if (end->ipv6)
+        inet_ntop(AF_INET6, address, end->text, sizeof end->text);
+    else
+        inet_ntop(AF_INET, address + 12, end->text, sizeof end->text);
+    end->text_size = (uint8_t)strlen(end->text);
+}

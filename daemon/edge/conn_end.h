@@ -19,6 +19,8 @@ struct conn_end {
 };
 
 struct bytes conn_end_text(const struct conn_end *end);
+/* Another address and port, text included. */
+void conn_end_set(struct conn_end *end, const uint8_t address[16], uint16_t port);
 /* "192.0.2.1" or "2001:db8::1" (with or without "IPv6:") as 16 octets. CODE_SYNTAX otherwise. */
 RESULT conn_address_parse(struct bytes text, uint8_t address_out[16]);
 

@@ -11,10 +11,12 @@
 #include "daemon/edge/clock.h"
 #include "daemon/edge/loop.h"
 #include "daemon/inbound/policy.h"
+#include "daemon/inbound/proxy.h"
 #include "smtp/idna.h"
 
 enum {
     HANDSHAKE_MS = 60000,
+    PROXY_MS = 10000,
     TURNED_AWAY_LINGER_MAX = 512, /* connections that are only being told 421, beyond the sessions */
     SESSION_ARENA_SIZE_MAX = 131072,
 };
@@ -26,11 +28,14 @@ struct session {
     struct session *next, **link;
     struct depot_tx *tx;
     struct session_id id;
-    uint32_t place; /* in the census */
+    struct conn_end client; /* who it is: the connection's peer, or whom a load balancer names */
+    struct buf proxy;       /* the balancer's header while it is not whole */
+    uint32_t place;         /* in the census */
     uint32_t messages, rcpts;
     uint32_t uid;
     char uid_text[16];
     bool counted;
+    bool proxied; /* the balancer's header is still to come */
     bool begun;   /* the core is there (with implicit TLS: after the handshake) */
     bool running; /* (S2) */
     bool shaking; /* a TLS handshake is under way: the connection is its own master */
@@ -49,7 +54,7 @@ static struct bytes client_text(const struct session *s)
 {
     if (s->begun && smtp_server_peer(&s->smtp)->address.size > 0)
         return smtp_server_peer(&s->smtp)->address;
-    return s->uid_text[0] != 0 ? bytes_of(s->uid_text) : conn_end_text(conn_peer(s->io));
+    return s->uid_text[0] != 0 ? bytes_of(s->uid_text) : conn_end_text(&s->client);
 }
 
 /* --- answers --- */
@@ -230,8 +235,8 @@ static void trust_refresh(struct session *s)
     const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
     uint8_t address[16];
 
-    memcpy(address, conn_peer(s->io)->address, sizeof address);
-    if (!peer->local && !bytes_equal(peer->address, conn_end_text(conn_peer(s->io))) &&
+    memcpy(address, s->client.address, sizeof address);
+    if (!peer->local && !bytes_equal(peer->address, conn_end_text(&s->client)) &&
         !is_ok(conn_address_parse(peer->address, address)))
         memset(address, 0, sizeof address); /* XCLIENT said that it is unknown: nobody's network */
     s->may_relay = policy_may_relay(s->in->cfg, address, peer->local, smtp_server_authenticated(&s->smtp));
@@ -247,7 +252,10 @@ static void tls_begin(struct session *s)
         return;
     }
     s->shaking = true;
-    conn_start_tls(s->io, tls);
+    if (s->proxied)
+        conn_start_tls_here(s->io, tls);
+    else
+        conn_start_tls(s->io, tls);
     conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), HANDSHAKE_MS));
 }
 
@@ -359,7 +367,7 @@ static void session_go_on(struct session *s)
 
 static void session_begin(struct session *s)
 {
-    const struct conn_end *end = conn_peer(s->io);
+    const struct conn_end *end = &s->client;
     const struct tls *tls = conn_tls(s->io);
     struct smtp_peer peer = {
         .address = end->local ? BYTES_NONE : conn_end_text(end),
@@ -385,12 +393,81 @@ static void session_begin(struct session *s)
     session_go_on(s);
 }
 
+static void session_open(struct session *s)
+{
+    LOG(SESSION_OPENED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
+        LOG_STR("listener", policy_listen_name(s->door->class)));
+    if (s->door->tls == LISTEN_TLS_IMPLICIT)
+        tls_begin(s);
+    else
+        session_begin(s);
+}
+
+/* The client that the balancer named takes the place of the connection's peer, in the census too. */
+static RESULT proxy_apply(struct session *s, const struct proxy_header *header)
+{
+    uint8_t address[16];
+
+    memcpy(address, header->address, sizeof address);
+    if (!header->known)
+        return OK;
+    if (header->text.size > 0)
+        TRY(conn_address_parse(header->text, address));
+    conn_end_set(&s->client, address, header->port);
+    census_leave(s->in->census, s->place);
+    s->counted = census_enter(s->in->census, policy_client_key(address), &s->place);
+    ASSERT(s->counted); /* a place has just been freed */
+    if (census_count(s->in->census, policy_client_key(address)) > s->in->cfg->limits.sessions_per_client)
+        return FAIL(CODE_REFUSED, "sessions_per_client");
+    return OK;
+}
+
+/* Octets up to the header's end are eaten; what stands behind it comes again. */
+static size_t on_proxy_input(struct session *s, struct bytes in)
+{
+    size_t before = s->proxy.size, eaten = 0;
+    struct bytes piece = bytes_head(in, PROXY_SIZE_MAX - before);
+    struct proxy_header header;
+    struct result r;
+    void *room;
+
+    if (s->proxy.data == NULL) {
+        room = mem_take(PROXY_SIZE_MAX);
+        if (room == NULL) {
+            conn_close(s->io);
+            return in.size;
+        }
+        buf_init(&s->proxy, room, PROXY_SIZE_MAX);
+    }
+    r = buf_put(&s->proxy, piece);
+    if (is_ok(r))
+        r = proxy_parse(buf_bytes(&s->proxy), &header, &eaten);
+    if (r.code == CODE_MORE)
+        return in.size;
+    if (is_ok(r))
+        r = proxy_apply(s, &header);
+    mem_free(s->proxy.data);
+    s->proxy = (struct buf){.data = NULL};
+    if (!is_ok(r)) {
+        LOG(SESSION_REFUSED, LOG_TEXT("client", client_text(s)), LOG_STR("why", r.why));
+        s->why = r.why;
+        conn_close(s->io);
+        return in.size;
+    }
+    session_open(s);
+    s->proxied = false;
+    conn_resume(s->io);
+    return eaten - before;
+}
+
 static size_t on_input(void *owner, struct conn *c, struct bytes in)
 {
     struct session *s = owner;
     size_t eaten;
 
     (void)c;
+    if (s->proxied)
+        return on_proxy_input(s, in);
     if (!s->begun || s->over || s->shaking)
         return in.size;
     eaten = session_run(s, in);
@@ -434,8 +511,8 @@ static void on_deadline(void *owner, struct conn *c)
 {
     struct session *s = owner;
 
-    if (s->shaking) {
-        s->why = "handshake_timeout";
+    if (s->shaking || s->proxied) {
+        s->why = s->proxied ? "proxy_timeout" : "handshake_timeout";
         conn_close(c);
         return;
     }
@@ -447,8 +524,9 @@ static void on_lost(void *owner, struct conn *c, struct result why)
 {
     struct session *s = owner;
 
+    (void)c;
     if (s->shaking)
-        LOG(TLS_FAILED, LOG_STR("host", ""), LOG_TEXT("address", conn_end_text(conn_peer(c))), LOG_STR("why", why.why));
+        LOG(TLS_FAILED, LOG_STR("host", ""), LOG_TEXT("address", conn_end_text(&s->client)), LOG_STR("why", why.why));
     if (s->why == NULL)
         s->why = why.why;
 }
@@ -470,6 +548,7 @@ static void on_closed(void *owner, struct conn *c)
     if (s->next != NULL)
         s->next->link = s->link;
     arena_fini(&s->arena);
+    mem_free(s->proxy.data);
     mem_free(s);
     if (in->draining && in->first == NULL)
         in->emptied(in);
@@ -542,7 +621,7 @@ static const char *session_admit(struct session *s, const struct conn_end *peer,
         *reply_out = REPLY(421, 4, 3, 2, "Too many sessions, try again later");
         return "sessions";
     }
-    if (!peer->local && census_count(s->in->census, key) >= limits->sessions_per_client) {
+    if (!peer->local && !s->proxied && census_count(s->in->census, key) >= limits->sessions_per_client) {
         *reply_out = REPLY(421, 4, 7, 0, "Too many sessions from your address");
         return "sessions_per_client";
     }
@@ -581,6 +660,9 @@ void session_new(struct inbound *in, const struct door *door, int fd)
     memset(s, 0, offsetof(struct session, smtp));
     s->in = in;
     s->door = door;
+    s->client = peer;
+    s->proxied =
+        door->listen != NULL && !peer.local && config_network_contains(&door->listen->proxy_from, peer.address);
     why = session_admit(s, &peer, &reply);
     if (why == NULL && !is_ok(conn_adopt(in->room, fd, &SESSION_HANDLER, s, &s->io))) {
         census_leave(in->census, s->place);
@@ -601,17 +683,16 @@ void session_new(struct inbound *in, const struct door *door, int fd)
     in->first = s;
     if (peer.local)
         local_user_read(s);
-    LOG(SESSION_OPENED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
-        LOG_STR("listener", policy_listen_name(door->class)));
-    if (door->tls == LISTEN_TLS_IMPLICIT)
-        tls_begin(s);
-    else
-        session_begin(s);
+    if (!s->proxied) {
+        session_open(s);
+        return;
+    }
+    conn_set_deadline(s->io, instant_after(loop_now(in->loop), PROXY_MS));
 }
 
 void session_stop(struct session *s)
 {
-    if (s->shaking) {
+    if (s->shaking || s->proxied) {
         conn_close(s->io);
         return;
     }
