@@ -1,0 +1,173 @@
+/* sendmail: hands in a message. Also newaliases, and mailq where it is called by that name. */
+#include <libgen.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tools/sendmail.h"
+
+enum { ARENA_SIZE_MAX = 256 * 1024 * 1024 }; /* the addresses of RCPT_COUNT_MAX recipients */
+
+static const char *program = "sendmail";
+
+void sendmail_say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fprintf(stderr, "%s: ", program);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+/* The part of GECOS before the first comma, where '&' stands for the login name with a capital. */
+static RESULT gecos_copy(struct sendmail *s, struct bytes gecos)
+{
+    uint8_t room[256];
+    struct buf name = BUF(room);
+    ptrdiff_t comma = bytes_index(gecos, ',');
+
+    gecos = comma < 0 ? gecos : bytes_head(gecos, (size_t)comma);
+    for (size_t i = 0; i < gecos.size; i++) {
+        struct bytes piece = gecos.data[i] == '&' ? s->user.login : (struct bytes){gecos.data + i, 1};
+        size_t before = name.size;
+
+        if (!is_ok(buf_put(&name, piece)))
+            return OK; /* a name that long is no name */
+        if (gecos.data[i] == '&' && room[before] >= 'a' && room[before] <= 'z')
+            room[before] = (uint8_t)(room[before] - 'a' + 'A');
+    }
+    return arena_copy(&s->arena, bytes_trim(buf_bytes(&name)), &s->user.full_name);
+}
+
+static RESULT user_find(struct sendmail *s)
+{
+    uint8_t room[LOCAL_PART_SIZE_MAX + DOMAIN_SIZE_MAX + 2];
+    struct buf address = BUF(room);
+    const struct passwd *entry;
+
+    s->user.uid = getuid();
+    entry = getpwuid(s->user.uid);
+    if (entry != NULL) {
+        TRY(buf_put_str(&address, entry->pw_name));
+    } else { /* containers, DynamicUser */
+        TRY(buf_put_str(&address, "uid"));
+        TRY(buf_put_u64(&address, s->user.uid));
+    }
+    TRY(arena_copy(&s->arena, buf_bytes(&address), &s->user.login));
+    TRY(buf_put_octet(&address, '@'));
+    TRY(buf_put(&address, s->cfg->origin));
+    TRY(arena_copy(&s->arena, buf_bytes(&address), &s->user.address));
+    return entry == NULL ? OK : gecos_copy(s, bytes_of(entry->pw_gecos));
+}
+
+static int message_take(struct sendmail *s)
+{
+    int status = sendmail_envelope_sender(s);
+
+    if (status == EX_OK && !s->options.from_header)
+        status = sendmail_envelope_make(s); /* a wrong address is told before the message is read */
+    if (status == EX_OK)
+        status = sendmail_input_read(&s->input, STDIN_FILENO, s->options.ignore_dots, s->cfg->limits.message_size);
+    if (status == EX_OK && s->options.from_header)
+        status = sendmail_envelope_make(s);
+    if (status == EX_OK)
+        status = sendmail_message_make(s);
+    if (status != EX_OK)
+        return status;
+    status = sendmail_submit(s);
+    if (status == EX_TEMPFAIL)
+        sendmail_say("the mail system is not taking mail at present; nothing was queued for what was not accepted");
+    return status;
+}
+
+/* Another of our programs: beside this one, or in the bin folder beside its sbin. */
+static int other_run(const char *name, char *const *arguments)
+{
+    char self[PATH_MAX], path[PATH_MAX + 64];
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (size > 0) {
+        char *slash;
+
+        self[size] = 0;
+        slash = strrchr(self, '/');
+        if (slash != NULL) {
+            (void)snprintf(path, sizeof path, "%.*s/%s", (int)(slash - self), self, name);
+            execv(path, arguments);
+            (void)snprintf(path, sizeof path, "%.*s/../bin/%s", (int)(slash - self), self, name);
+            execv(path, arguments);
+        }
+    }
+    execvp(name, arguments);
+    sendmail_say("cannot run %s: %s", name, strerror(errno));
+    return EX_OSFILE;
+}
+
+static int queue_list(const struct sendmail_options *o)
+{
+    char *arguments[] = {(char[]){"mailq"}, NULL, NULL, NULL};
+
+    if (o->config_path != NULL) {
+        arguments[1] = (char[]){"-C"};
+        arguments[2] = (char *)(uintptr_t)o->config_path;
+    }
+    return other_run("mailq", arguments);
+}
+
+static int run(struct sendmail *s)
+{
+    switch (s->options.mode) {
+    case SENDMAIL_ALIASES: /* aliases files are read by the daemon when they change: there is nothing to build */
+        return EX_OK;
+    case SENDMAIL_DELIVER:
+        return message_take(s);
+    default:
+        sendmail_say("this mode is not known");
+        return EX_USAGE;
+    }
+}
+
+static void release(struct sendmail *s)
+{
+    sendmail_input_free(&s->input);
+    sendmail_input_free(&s->message);
+    mem_free(s->envelope.recipients);
+    mem_free(s->envelope.index);
+    arena_fini(&s->arena);
+    config_free(&s->cfg);
+}
+
+int main(int argc, char **argv)
+{
+    static struct sendmail s;
+    struct config_error error;
+    const char *name = strrchr(argv[0], '/');
+    int status;
+
+    name = name == NULL ? argv[0] : name + 1;
+    if (strcmp(name, "newaliases") == 0) {
+        program = "newaliases";
+        s.options.mode = SENDMAIL_ALIASES;
+    }
+    status = sendmail_options_read(&s.options, argc, argv);
+    if (status != EX_OK)
+        return status;
+    if (s.options.mode == SENDMAIL_LIST)
+        return queue_list(&s.options);
+    if (!is_ok(config_read_file(config_path_choose(s.options.config_path), &s.cfg, &error))) {
+        sendmail_say("%s", error.text);
+        return EX_CONFIG;
+    }
+    arena_init(&s.arena, ARENA_SIZE_MAX);
+    if (is_ok(user_find(&s))) {
+        status = run(&s);
+    } else {
+        sendmail_say("out of memory");
+        status = EX_TEMPFAIL;
+    }
+    release(&s);
+    return status;
+}
