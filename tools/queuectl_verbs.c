@@ -150,8 +150,7 @@ enum tool_exit tool_list(const struct tool *t)
         if (count == 0)
             printf("Mail queue is empty\n");
         else if (t->traditional)
-            printf("-- %" PRId64 " Kbytes in %" PRIu64 " Request%s.\n", (render_num(end, "size") + 1023) / 1024, count,
-                count == 1 ? "" : "s");
+            printf("-- %" PRId64 " Kbytes in %" PRIu64 " Requests.\n", (render_num(end, "size") + 1023) / 1024, count);
     }
     json_decref(end);
     return tool_finish(t, exit);
