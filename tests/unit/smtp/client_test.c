@@ -86,7 +86,7 @@ static const char *const outcomes[] = {"delivered", "deferred", "failed", "again
 static const char *const ends[] = {"done", "refused-4xx", "refused-5xx", "tls-unavailable", "tls-failed", "lost",
     "timeout", "garbage", "shut-down", "body-gone"};
 
-static void say(struct run *r, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void say(struct run *r, const char *format, ...)
 {
     char text[6000];
     va_list args;
