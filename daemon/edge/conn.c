@@ -620,7 +620,7 @@ static void on_timer(void *ctx)
 
     if (c->connecting)
         conn_break(c, FAIL(CODE_TIMEOUT, "the connection was not made in time"));
-    else if (c->lingering)
+    else if (c->lingering || c->close_asked) /* the peer does not close, or does not even read */
         conn_close(c);
     else if (c->handler->deadline != NULL && !(c->news & NEWS_LOST))
         c->handler->deadline(c->owner, c);
@@ -628,7 +628,7 @@ static void on_timer(void *ctx)
 
 void conn_set_deadline(struct conn *c, struct instant at)
 {
-    if (!c->closing && !c->lingering && !c->connecting)
+    if (!c->closing && !c->lingering && !c->connecting && !c->close_asked)
         loop_timer_set(c->room->loop, &c->timer, at);
 }
 
@@ -669,6 +669,8 @@ void conn_close(struct conn *c)
 
 void conn_close_after_flush(struct conn *c)
 {
+    if (!c->closing && !c->lingering && !c->close_asked)
+        loop_timer_set(c->room->loop, &c->timer, instant_after(loop_now(c->room->loop), CONN_FLUSH_MS));
     c->close_asked = true;
     c->paused = true;
     dirty_put(c);

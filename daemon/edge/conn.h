@@ -25,6 +25,7 @@ struct conn;
 enum {
     CONN_OUT_SIZE_HIGH = 262144, /* unsent octets over which conn_congested says so */
     CONN_OUT_SIZE_LOW = 65536,   /* under which `drained` is told */
+    CONN_FLUSH_MS = 10000,       /* for the last octets after conn_close_after_flush: a peer may never read them */
     CONN_LINGER_MS = 2000,       /* after our last octet, so that a reset does not overtake it */
 };
 

@@ -155,7 +155,8 @@ static void link_turn(struct link *l)
     if (l->running || l->over || !l->begun)
         return;
     l->running = true;
-    while (!l->over && !conn_congested(l->io) && smtp_client_next(&l->client, &event))
+    /* A peer that does not read holds back what we would write, not the news that its time is up. */
+    while (!l->over && (l->late || !conn_congested(l->io)) && smtp_client_next(&l->client, &event))
         link_event(l, &event);
     l->running = false;
     if (!l->over && l->at == NULL)
@@ -258,8 +259,10 @@ static void on_deadline(void *owner, struct conn *c)
     }
     if (!l->begun)
         return;
+    l->late = instant_reached(smtp_client_deadline(&l->client), loop_now(l->ob->loop));
     smtp_client_tick(&l->client, loop_now(l->ob->loop));
     link_turn(l);
+    l->late = false;
     if (l->shaking && !l->over)
         conn_close(l->io);
 }

@@ -33,6 +33,7 @@ struct link {
     unsigned slot;             /* of the delivery's courier, while dialing */
     bool begun;                /* the client core is there */
     bool running;              /* its events are being pulled */
+    bool late;                 /* its time is up: they are pulled although the peer does not read */
     bool shaking;              /* a TLS handshake is under way */
     bool over;                 /* CLOSE was pulled, or the connection is gone */
     bool tls_due;              /* START_TLS was pulled */

@@ -76,6 +76,25 @@ static RESULT memory_file(struct bytes text, int *fd_out)
     return OK;
 }
 
+/* What every inbound process will open is looked at here, where an operator still reads what is wrong. */
+static RESULT tls_files_check(const char *path, const struct config *tree, struct config_error *error_out)
+{
+    const struct bytes files[] = {tree->tls_certificate, tree->tls_key};
+
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        int fd = files[i].size == 0 ? 0 : open((const char *)files[i].data, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            int sys = errno;
+            snprintf(error_out->text, sizeof error_out->text, "%s: tls: %s = \"%.300s\": %s", path,
+                i == 0 ? "certificate" : "key", (const char *)files[i].data, strerror(sys));
+            return FAIL_SYS(sys, "a file of the tls block cannot be opened");
+        }
+        if (fd > 0)
+            close(fd);
+    }
+    return OK;
+}
+
 RESULT configuration_read(const char *path, struct configuration *c_out, struct config_error *error_out)
 {
     bool may_be_absent = false;
@@ -94,6 +113,8 @@ RESULT configuration_read(const char *path, struct configuration *c_out, struct 
     memcpy(c_out->path, path, size);
     TRY(text_read(path, may_be_absent, &text, error_out));
     struct result r = config_read_text(path, buf_bytes(&text), &c_out->tree, error_out);
+    if (is_ok(r))
+        r = tls_files_check(path, c_out->tree, error_out);
     if (is_ok(r)) {
         r = memory_file(buf_bytes(&text), &c_out->text_fd);
         if (!is_ok(r))

@@ -45,6 +45,7 @@ struct supervisor {
     char inject_path[PLACES_PATH_SIZE_MAX], control_path[PLACES_PATH_SIZE_MAX];
     struct child children[CHILD_COUNT_MAX];
     struct instant deadline; /* of the phase */
+    bool reload_wanted;      /* a SIGHUP came: it is kept until the start is over */
     int stop_signal;         /* what made us stop; 0: a failure */
     int status;
 };
@@ -475,8 +476,8 @@ static void signals_handle(struct supervisor *s)
     struct signalfd_siginfo info;
 
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGHUP && (s->phase == PHASE_RUNNING || s->phase == PHASE_RELOADING)) {
-            reload(s);
+        if (info.ssi_signo == SIGHUP) {
+            s->reload_wanted = true;
         } else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
             if (stopping(s)) { /* asked twice: do not wait for sessions */
                 s->deadline = clock_instant();
@@ -527,6 +528,10 @@ static void turn(struct supervisor *s)
             child_start(s, c);
     }
     phases_step(s);
+    if (s->reload_wanted && (s->phase == PHASE_RUNNING || s->phase == PHASE_RELOADING)) {
+        s->reload_wanted = false;
+        reload(s);
+    }
 }
 
 /* --- start and end --- */

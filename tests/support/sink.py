@@ -109,6 +109,7 @@ class Session:
                 pass
             raise _Done
         elif answer.kind == "deaf":
+            self.writer.transport.pause_reading()
             await asyncio.sleep(3600)
         elif answer.kind == "reset":
             s = self.writer.get_extra_info("socket")
