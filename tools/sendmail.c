@@ -78,9 +78,16 @@ static int message_take(struct sendmail *s)
     if (status != EX_OK)
         return status;
     status = sendmail_submit(s);
-    if (status == EX_TEMPFAIL)
-        sendmail_say("the mail system is not taking mail at present; nothing was queued for what was not accepted");
-    return status;
+    return status == EX_TEMPFAIL ? sendmail_drop(s) : status;
+}
+
+static int addresses_verify(struct sendmail *s)
+{
+    int status = sendmail_envelope_sender(s);
+
+    if (status == EX_OK)
+        status = sendmail_envelope_make(s);
+    return status == EX_OK ? sendmail_verify(s) : status;
 }
 
 /* Another of our programs: beside this one, or in the bin folder beside its sbin. */
@@ -108,13 +115,26 @@ static int other_run(const char *name, char *const *arguments)
 
 static int queue_list(const struct sendmail_options *o)
 {
-    char *arguments[] = {(char[]){"mailq"}, NULL, NULL, NULL};
+    char *const arguments[] = {(char *)"mailq", (char *)"-C", (char *)config_path_choose(o->config_path), NULL};
 
-    if (o->config_path != NULL) {
-        arguments[1] = (char[]){"-C"};
-        arguments[2] = (char *)(uintptr_t)o->config_path;
-    }
     return other_run("mailq", arguments);
+}
+
+/* -q: now what is due later; -qIid: one message. An interval is for daemons, and ours has its own plan. */
+static int queue_run(const struct sendmail_options *o)
+{
+    const char *what = o->queue;
+    const char *id = what[0] == 'I' ? what + 1 : "all";
+    char *const arguments[] = {(char *)"queuectl", (char *)"-c", (char *)config_path_choose(o->config_path),
+        (char *)"retry", (char *)id, NULL};
+
+    if (what[0] >= '0' && what[0] <= '9')
+        return EX_OK;
+    if ((what[0] != 0 && what[0] != 'I') || id[0] == 0) {
+        sendmail_say("-q%s: only -q and -qI with a message's id are known; see queuectl(8)", what);
+        return EX_USAGE;
+    }
+    return other_run("queuectl", arguments);
 }
 
 static int run(struct sendmail *s)
@@ -124,10 +144,18 @@ static int run(struct sendmail *s)
         return EX_OK;
     case SENDMAIL_DELIVER:
         return message_take(s);
-    default:
-        sendmail_say("this mode is not known");
-        return EX_USAGE;
+    case SENDMAIL_SESSION:
+        return sendmail_session(s->cfg);
+    case SENDMAIL_VERIFY:
+        return addresses_verify(s);
+    case SENDMAIL_LIST:
+        return queue_list(&s->options);
+    case SENDMAIL_QUEUE:
+        return queue_run(&s->options);
+    case SENDMAIL_PICK_UP:
+        return sendmail_pick_up(s);
     }
+    return EX_SOFTWARE;
 }
 
 static void release(struct sendmail *s)
@@ -155,8 +183,8 @@ int main(int argc, char **argv)
     status = sendmail_options_read(&s.options, argc, argv);
     if (status != EX_OK)
         return status;
-    if (s.options.mode == SENDMAIL_LIST)
-        return queue_list(&s.options);
+    if (s.options.mode == SENDMAIL_LIST || s.options.mode == SENDMAIL_QUEUE)
+        return run(&s); /* the other program reads the configuration */
     if (!is_ok(config_read_file(config_path_choose(s.options.config_path), &s.cfg, &error))) {
         sendmail_say("%s", error.text);
         return EX_CONFIG;

@@ -18,6 +18,7 @@ enum sendmail_mode {
     SENDMAIL_LIST,    /* -bp, mailq */
     SENDMAIL_ALIASES, /* -bi, newaliases */
     SENDMAIL_QUEUE,   /* -q */
+    SENDMAIL_PICK_UP, /* --pick-up, by mansiod */
 };
 
 struct sendmail_options {
@@ -105,6 +106,8 @@ void sendmail_input_free(struct sendmail_input *in);
 int sendmail_envelope_add(struct sendmail *s, const char *where, size_t where_size, struct bytes list);
 /* -f or the caller's own address. */
 int sendmail_envelope_sender(struct sendmail *s);
+/* CODE_FULL when there is no memory; a recipient that is there already is not added again. `forward_path` is copied. */
+RESULT sendmail_recipient_add(struct sendmail *s, struct bytes forward_path);
 /* From the arguments, and with -t from the header. */
 int sendmail_envelope_make(struct sendmail *s);
 
@@ -119,9 +122,19 @@ struct bytes sendmail_input_bytes(const struct sendmail_input *in);
 int sendmail_submit(struct sendmail *s);
 /* -bv: asks about the recipients only. */
 int sendmail_verify(struct sendmail *s);
-/* -bs: standard input and output become the session. */
-int sendmail_session(const struct config *cfg);
 /* A connection to run_dir/inject, or -1 with errno. */
 int sendmail_connect(const struct config *cfg);
+
+/* --- sendmail_session.c --- */
+/* -bs: standard input and output become the session. */
+int sendmail_session(const struct config *cfg);
+
+/* --- sendmail_drop.c: state_dir/drop, where messages wait for a daemon that does not answer --- */
+/* Writes and syncs the message for the recipients that are neither done nor refused. EX_OK, or EX_TEMPFAIL after saying why. */
+int sendmail_drop(struct sendmail *s);
+/* Hands everything in the folder to the daemon, each message as its owner: what mansiod runs. EX_OK when nothing is left. */
+int sendmail_pick_up(struct sendmail *s);
+/* Pure part: the envelope at the front of such a file; what s holds then points into `file` or its arena. */
+RESULT sendmail_drop_read(struct sendmail *s, struct bytes file);
 
 #endif

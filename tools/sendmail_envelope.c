@@ -27,32 +27,30 @@ static bool index_grow(struct sendmail_envelope *e)
     return true;
 }
 
-/* False when there is no memory. */
-static bool recipient_add(struct sendmail *s, struct bytes forward_path)
+RESULT sendmail_recipient_add(struct sendmail *s, struct bytes forward_path)
 {
     struct sendmail_envelope *e = &s->envelope;
     size_t at;
 
     if (e->recipient_count * 2 >= e->index_room && !index_grow(e))
-        return false;
+        return FAIL(CODE_FULL, "out of memory");
     at = bytes_hash(forward_path, 0) & (e->index_room - 1);
     for (; e->index[at] != 0; at = (at + 1) & (e->index_room - 1))
         if (bytes_equal(e->recipients[e->index[at] - 1].forward_path, forward_path))
-            return true;
+            return OK;
     if (e->recipient_count == e->recipient_room) {
         size_t room = e->recipient_room == 0 ? 16 : e->recipient_room * 2;
         struct sendmail_recipient *more = mem_resize(e->recipients, room * sizeof *more);
 
         if (more == NULL)
-            return false;
+            return FAIL(CODE_FULL, "out of memory");
         e->recipients = more;
         e->recipient_room = room;
     }
     e->recipients[e->recipient_count] = (struct sendmail_recipient){.done = false};
-    if (!is_ok(arena_copy(&s->arena, forward_path, &e->recipients[e->recipient_count].forward_path)))
-        return false;
+    TRY(arena_copy(&s->arena, forward_path, &e->recipients[e->recipient_count].forward_path));
     e->index[at] = (uint32_t)++e->recipient_count;
-    return true;
+    return OK;
 }
 
 int sendmail_envelope_add(struct sendmail *s, const char *where, size_t where_size, struct bytes list)
@@ -80,7 +78,7 @@ int sendmail_envelope_add(struct sendmail *s, const char *where, size_t where_si
             sendmail_say("%s: more than %d recipients; nothing was sent", where, RCPT_COUNT_MAX);
             return EX_DATAERR;
         }
-        if (!recipient_add(s, mailbox.address.text)) {
+        if (!is_ok(sendmail_recipient_add(s, mailbox.address.text))) {
             sendmail_say("out of memory");
             return EX_TEMPFAIL;
         }

@@ -194,6 +194,11 @@ int sendmail_options_read(struct sendmail_options *o, int argc, char **argv)
 {
     int c, status;
 
+    if (argc == 4 && strcmp(argv[1], "--pick-up") == 0 && strcmp(argv[2], "-C") == 0) {
+        o->mode = SENDMAIL_PICK_UP;
+        o->config_path = argv[3];
+        return EX_OK;
+    }
     optind = 1;
     opterr = 0;
     while ((c = getopt(argc, argv, "+A:B:C:D:F:GIL:N:O:R:TUV:X:b:cd::e:f:h:imno:p:q::r:stvx")) != -1) {

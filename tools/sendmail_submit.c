@@ -4,6 +4,7 @@
  * (S1) Nothing is said twice: a recipient whose transaction got its 250 is `done` and never offered again.
  * (S2) A dialogue that breaks leaves the recipients that are not `done` to the caller, who drops the message for later. */
 #include <poll.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -17,7 +18,9 @@ enum {
     RCPT_BATCH = 100,          /* their replies fit into a socket's buffer, so neither side waits for the other */
     COMMANDS_SIZE_MAX = 16384, /* gathered for one write */
     REPLY_WAIT_MS = 60000,     /* on this machine; longer means that something is stuck */
-    DOT_WAIT_MS = 600000,      /* RFC 5321 4.5.3.2.6: giving up early makes duplicates */
+    BUSY_TRIES = 20,
+    BUSY_WAIT_MS = 100,
+    DOT_WAIT_MS = 600000, /* RFC 5321 4.5.3.2.6: giving up early makes duplicates */
 };
 
 struct dialogue {
@@ -353,8 +356,7 @@ static RESULT deliver(struct dialogue *d, int *status_out)
     return is_ok(r) ? r : OK; /* the daemon has the message: nobody waits for the goodbye */
 }
 
-/* Connects and greets. */
-static RESULT dialogue_open(struct dialogue *d, struct sendmail *s)
+static RESULT dialogue_try(struct dialogue *d, struct sendmail *s)
 {
     memset(d, 0, offsetof(struct dialogue, out_room));
     d->s = s;
@@ -364,6 +366,19 @@ static RESULT dialogue_open(struct dialogue *d, struct sendmail *s)
     if (d->fd < 0)
         return FAIL_SYS(errno, "the daemon does not answer");
     return greet(d);
+}
+
+/* Connects and greets. A daemon that is there and too busy (421) is asked again for a while. */
+static RESULT dialogue_open(struct dialogue *d, struct sendmail *s)
+{
+    struct result r = dialogue_try(d, s);
+
+    for (int tries = 1; r.code == CODE_GONE && tries < BUSY_TRIES; tries++) {
+        close(d->fd);
+        poll(NULL, 0, BUSY_WAIT_MS);
+        r = dialogue_try(d, s);
+    }
+    return r;
 }
 
 static int failed(const struct sendmail *s, struct result r)
@@ -384,4 +399,30 @@ int sendmail_submit(struct sendmail *s)
     if (d.fd >= 0)
         close(d.fd);
     return is_ok(r) ? status : failed(s, r);
+}
+
+int sendmail_verify(struct sendmail *s)
+{
+    static struct dialogue d;
+    struct sendmail_envelope *e = &s->envelope;
+    struct transaction t = {.status = EX_OK};
+    struct result r = dialogue_open(&d, s);
+    void *memory;
+
+    if (is_ok(r))
+        r = arena_take(&s->arena, e->recipient_count * sizeof *t.accepted, &memory);
+    if (is_ok(r)) {
+        t.accepted = memory;
+        r = envelope_give(&d, &t);
+    }
+    for (size_t i = 0; is_ok(r) && i < t.accepted_count; i++)
+        printf("%.*s... deliverable\n", BYTES_ARG(e->recipients[t.accepted[i]].forward_path));
+    if (is_ok(r))
+        r = dialogue_write(&d, BYTES("RSET\r\nQUIT\r\n"));
+    if (d.fd >= 0)
+        close(d.fd);
+    if (is_ok(r) || r.code == CODE_REFUSED)
+        return t.deferred_count > 0 ? EX_TEMPFAIL : t.status;
+    sendmail_say("%s%s%s", r.why, r.sys > 0 ? ": " : "", r.sys > 0 ? strerror(r.sys) : "");
+    return EX_TEMPFAIL;
 }

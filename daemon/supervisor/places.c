@@ -65,6 +65,19 @@ static RESULT folder_give(const char *path, const struct rights *owner, struct c
     return sys == 0 ? OK : failed(error_out, path, sys);
 }
 
+/* Everybody may leave a message for us (sendmail does while nobody answers), nobody may see or remove another's. The folder
+ * stays the supervisor's own, whatever user the processes become: nobody else has business in it. */
+static RESULT folder_open_to_all(const char *path, struct config_error *error_out)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0)
+        return failed(error_out, path, errno);
+    int sys = fchmod(fd, 01733) != 0 ? errno : 0;
+    close(fd);
+    return sys == 0 ? OK : failed(error_out, path, sys);
+}
+
 RESULT places_lock(const struct config *cfg, int *lock_fd_out, struct config_error *error_out)
 {
     static const struct timespec step = {0, LOCK_STEP_MS * 1000000};
@@ -110,5 +123,9 @@ RESULT places_make(const struct config *cfg, struct config_error *error_out)
     if (!is_ok(places_path(path, cfg->state_dir, "queue")))
         return failed(error_out, (const char *)cfg->state_dir.data, ENAMETOOLONG);
     TRY(folder_make(path, 0700, error_out));
-    return folder_give(path, &queue, error_out);
+    TRY(folder_give(path, &queue, error_out));
+    if (!is_ok(places_path(path, cfg->state_dir, "drop")))
+        return failed(error_out, (const char *)cfg->state_dir.data, ENAMETOOLONG);
+    TRY(folder_make(path, 0700, error_out));
+    return folder_open_to_all(path, error_out);
 }

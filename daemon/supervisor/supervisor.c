@@ -22,6 +22,7 @@
 #include "daemon/edge/passing.h"
 #include "daemon/supervisor/child.h"
 #include "daemon/supervisor/notify.h"
+#include "daemon/supervisor/pickup.h"
 #include "daemon/supervisor/places.h"
 
 enum {
@@ -44,6 +45,7 @@ struct supervisor {
     int inject_fd, control_fd, log_fd, lock_fd, signal_fd;
     char inject_path[PLACES_PATH_SIZE_MAX], control_path[PLACES_PATH_SIZE_MAX];
     struct child children[CHILD_COUNT_MAX];
+    struct pickup pickup;
     struct instant deadline; /* of the phase */
     bool reload_wanted;      /* a SIGHUP came: it is kept until the start is over */
     int stop_signal;         /* what made us stop; 0: a failure */
@@ -173,7 +175,7 @@ static bool none_left(const struct supervisor *s, bool queued_too)
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
         if (s->children[i].pid > 0 && (queued_too || s->children[i].role != ROLE_QUEUED))
             return false;
-    return true;
+    return s->pickup.pid == 0;
 }
 
 /* Tells those of the other roles than queued to finish: the older ones after a reload, all when the house stops. */
@@ -213,11 +215,13 @@ static void children_kill(struct supervisor *s)
 {
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
         child_kill(&s->children[i]);
+    pickup_stop(&s->pickup, SIGKILL);
 }
 
 static void stop_begin(struct supervisor *s)
 {
     notify("STOPPING=1");
+    pickup_stop(&s->pickup, SIGTERM);
     workers_drain(s, true);
     enter(s, PHASE_DRAINING, DRAIN_MS);
 }
@@ -349,10 +353,13 @@ static void children_reap(struct supervisor *s)
     int status = 0;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pickup_ended(&s->pickup, pid, status, clock_instant()))
+            continue;
         for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
             if (s->children[i].pid == pid)
                 child_reaped(s, &s->children[i], status);
+    }
 }
 
 /* --- the log --- */
@@ -493,6 +500,9 @@ static int64_t wait_ms(const struct supervisor *s)
 {
     struct instant now = clock_instant(), first = s->deadline;
 
+    if (s->phase == PHASE_RUNNING)
+        first = instant_min(first, pickup_deadline(&s->pickup));
+
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
         if (s->children[i].state == CHILD_WAITING)
             first = instant_min(first, s->children[i].restart_at);
@@ -528,6 +538,8 @@ static void turn(struct supervisor *s)
             child_start(s, c);
     }
     phases_step(s);
+    if (s->phase == PHASE_RUNNING)
+        pickup_turn(&s->pickup, tree(s), s->configuration.path, clock_instant());
     if (s->reload_wanted && (s->phase == PHASE_RUNNING || s->phase == PHASE_RELOADING)) {
         s->reload_wanted = false;
         reload(s);

@@ -1,0 +1,453 @@
+/* state_dir/drop: a folder in which everybody may write and nobody may look (mode 1733). A message that the daemon cannot take
+ * now is put there and synced, and mansiod hands it in later, as the user whom the file belongs to. No set-id bit is needed.
+ *
+ * A file: "mansio-drop 1 ENVELOPE-SIZE MESSAGE-SIZE\n", the envelope, one letter and a value a line, the message.
+ * (D1) The writer holds a lock on the file; a file whose size is not what its first line says is not whole. So no rename is
+ *      needed, which could not be made durable in a folder that the writer may not open.
+ * (D2) Who hands a message in is who owns the file, checked on the open descriptor: never a link, never a second name. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/sendmail.h"
+
+enum {
+    FILES_PER_USER = 1000, /* of one user in one round: nobody waits behind another's thousands */
+    USERS_MAX = 256,       /* whom a round counts; the others wait for the next */
+    ABANDONED_S = 3600,    /* a file that is not whole and that nobody writes */
+    FIRST_LINE_SIZE_MAX = 64,
+    ENVELOPE_SIZE_MAX = 64 * 1024 * 1024,
+};
+
+static const char magic[] = "mansio-drop 1 ";
+
+static RESULT folder_open(const struct config *cfg, int flags, int *fd_out)
+{
+    char path[PATH_MAX];
+    int size = snprintf(path, sizeof path, "%.*s/drop", BYTES_ARG(cfg->state_dir));
+
+    if (size < 0 || (size_t)size >= sizeof path)
+        return FAIL_SYS(ENAMETOOLONG, "the drop folder");
+    *fd_out = open(path, flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return *fd_out >= 0 ? OK : FAIL_SYS(errno, "the drop folder");
+}
+
+/* --- writing --- */
+
+static RESULT line_put(struct sendmail_input *out, char letter, struct bytes value)
+{
+    TRY(sendmail_input_put(out, (struct bytes){(const uint8_t *)&letter, 1}));
+    TRY(sendmail_input_put(out, value));
+    return sendmail_input_put(out, BYTES("\n"));
+}
+
+static RESULT number_put(struct sendmail_input *out, char letter, unsigned value)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof text, "%u", value);
+    return value == 0 ? OK : line_put(out, letter, bytes_of(text));
+}
+
+static RESULT envelope_put(const struct sendmail *s, struct sendmail_input *out)
+{
+    TRY(line_put(out, 'F', s->envelope.reverse_path));
+    for (size_t i = 0; i < s->envelope.recipient_count; i++)
+        if (!s->envelope.recipients[i].done && !s->envelope.recipients[i].refused)
+            TRY(line_put(out, 'R', s->envelope.recipients[i].forward_path));
+    TRY(number_put(out, 'N', s->options.notify));
+    TRY(number_put(out, 'T', s->options.ret));
+    TRY(number_put(out, 'B', s->options.body_given ? s->options.body : 0));
+    return s->options.envid == NULL ? OK : line_put(out, 'V', bytes_of(s->options.envid));
+}
+
+static RESULT file_write(int fd, struct bytes octets)
+{
+    while (octets.size > 0) {
+        ssize_t n = write(fd, octets.data, octets.size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return FAIL_SYS(errno, "cannot write to the drop folder");
+        octets = bytes_after(octets, (size_t)n);
+    }
+    return OK;
+}
+
+static RESULT file_fill(const struct sendmail *s, int fd, const struct stat *folder)
+{
+    struct sendmail_input envelope = {.data = NULL};
+    char first[FIRST_LINE_SIZE_MAX];
+    struct result r = envelope_put(s, &envelope);
+
+    (void)snprintf(first, sizeof first, "%s%zu %zu\n", magic, envelope.size, s->message.size);
+    if (is_ok(r) && flock(fd, LOCK_EX) != 0)
+        r = FAIL_SYS(errno, "cannot lock a file in the drop folder");
+    /* Root's mail for a server of an ordinary user: that user could not read root's file. */
+    if (is_ok(r) && geteuid() == 0 && folder->st_uid != 0 && fchown(fd, folder->st_uid, folder->st_gid) != 0)
+        r = FAIL_SYS(errno, "cannot give a file to the folder's owner");
+    if (is_ok(r))
+        r = file_write(fd, bytes_of(first));
+    if (is_ok(r))
+        r = file_write(fd, sendmail_input_bytes(&envelope));
+    if (is_ok(r))
+        r = file_write(fd, sendmail_input_bytes(&s->message));
+    if (is_ok(r) && fsync(fd) != 0)
+        r = FAIL_SYS(errno, "cannot sync the drop folder");
+    sendmail_input_free(&envelope);
+    return r;
+}
+
+/* Whether mansiod will be able to take a file of ours from there, and whether there is room. */
+static RESULT folder_check(const struct sendmail *s, int folder_fd, struct stat *folder_out)
+{
+    struct statvfs room;
+
+    if (fstat(folder_fd, folder_out) != 0 || fstatvfs(folder_fd, &room) != 0)
+        return FAIL_SYS(errno, "the drop folder");
+    if (geteuid() != 0 && folder_out->st_uid != 0 && folder_out->st_uid != geteuid())
+        return FAIL(CODE_REFUSED, "the mail system runs as another user, who could not read a dropped message");
+    if ((uint64_t)room.f_bavail * room.f_frsize < s->cfg->limits.min_free + s->message.size)
+        return FAIL(CODE_FULL, "no room on the disk");
+    return OK;
+}
+
+static RESULT file_new(int folder_fd, char name[64], int *fd_out)
+{
+    struct timespec now;
+    uint64_t number;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+        return FAIL_SYS(errno, "no random number");
+    (void)snprintf(name, 64, "%010" PRId64 ".%09ld.%016" PRIx64, (int64_t)now.tv_sec, now.tv_nsec, number);
+    *fd_out = openat(folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return *fd_out >= 0 ? OK : FAIL_SYS(errno, "cannot make a file in the drop folder");
+}
+
+int sendmail_drop(struct sendmail *s)
+{
+    struct stat folder;
+    char name[64];
+    int folder_fd = -1, fd = -1;
+    struct result r = folder_open(s->cfg, O_PATH, &folder_fd);
+
+    if (is_ok(r))
+        r = folder_check(s, folder_fd, &folder);
+    if (is_ok(r))
+        r = file_new(folder_fd, name, &fd);
+    if (is_ok(r)) {
+        r = file_fill(s, fd, &folder);
+        if (!is_ok(r))
+            unlinkat(folder_fd, name, 0);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (folder_fd >= 0)
+        close(folder_fd);
+    if (is_ok(r))
+        return EX_OK;
+    sendmail_say("the mail system is not taking mail at present, and the message could not be kept for it: %s%s%s",
+        r.why, r.sys > 0 ? ": " : "", r.sys > 0 ? strerror(r.sys) : "");
+    return EX_TEMPFAIL;
+}
+
+/* --- reading --- */
+
+static RESULT number_take(struct bytes *rest, uint8_t end, uint64_t max, uint64_t *value_out)
+{
+    ptrdiff_t at = bytes_index(bytes_head(*rest, FIRST_LINE_SIZE_MAX), end);
+
+    if (at < 0)
+        return FAIL(CODE_MORE, "the first line is not whole");
+    TRY(bytes_to_u64(bytes_head(*rest, (size_t)at), max, value_out));
+    *rest = bytes_after(*rest, (size_t)at + 1);
+    return OK;
+}
+
+static RESULT envelope_line(struct sendmail *s, uint8_t letter, struct bytes value)
+{
+    uint64_t number = 0;
+    struct bytes envid;
+
+    switch (letter) {
+    case 'F':
+        return arena_copy(&s->arena, value, &s->envelope.reverse_path);
+    case 'R':
+        if (s->envelope.recipient_count >= RCPT_COUNT_MAX)
+            return FAIL(CODE_FULL, "too many recipients");
+        return sendmail_recipient_add(s, value);
+    case 'N':
+        TRY(bytes_to_u64(value, DSN_NOTIFY_ALL, &number));
+        s->options.notify = (uint8_t)number;
+        return OK;
+    case 'T':
+        TRY(bytes_to_u64(value, DSN_RET_COUNT - 1, &number));
+        s->options.ret = (enum dsn_ret)number;
+        return OK;
+    case 'B':
+        TRY(bytes_to_u64(value, BODY_8BITMIME, &number));
+        s->options.body = (enum body_type)number;
+        s->options.body_given = true;
+        return OK;
+    case 'V':
+        if (value.size > ENVID_SIZE_MAX)
+            return FAIL(CODE_FULL, "the ENVID is too long");
+        TRY(arena_take(&s->arena, value.size + 1, (void **)(uintptr_t)&envid.data));
+        memcpy((uint8_t *)(uintptr_t)envid.data, value.data, value.size);
+        s->options.envid = (const char *)envid.data;
+        return OK;
+    default:
+        return FAIL(CODE_SYNTAX, "a line of the envelope is not known");
+    }
+}
+
+RESULT sendmail_drop_read(struct sendmail *s, struct bytes file)
+{
+    struct bytes rest = file, envelope, message;
+    uint64_t envelope_size, message_size;
+
+    if (rest.size < sizeof magic - 1)
+        return FAIL(CODE_MORE, "the first line is not whole");
+    if (!bytes_starts(rest, bytes_of(magic)))
+        return FAIL(CODE_SYNTAX, "not a dropped message");
+    rest = bytes_after(rest, sizeof magic - 1);
+    TRY(number_take(&rest, ' ', ENVELOPE_SIZE_MAX, &envelope_size));
+    TRY(number_take(&rest, '\n', s->cfg->limits.message_size + COMMAND_SIZE_MAX, &message_size));
+    if (rest.size < envelope_size + message_size)
+        return FAIL(CODE_MORE, "the file is not whole");
+    if (rest.size > envelope_size + message_size)
+        return FAIL(CODE_SYNTAX, "the file is longer than it says");
+    envelope = bytes_head(rest, (size_t)envelope_size);
+    message = bytes_after(rest, (size_t)envelope_size);
+    while (envelope.size > 0) {
+        ptrdiff_t end = bytes_index(envelope, '\n');
+
+        if (end < 1)
+            return FAIL(CODE_SYNTAX, "a line of the envelope is not whole");
+        for (ptrdiff_t i = 0; i < end; i++)
+            if (envelope.data[i] < 0x20 || envelope.data[i] == 0x7f) /* it becomes part of a command */
+                return FAIL(CODE_SYNTAX, "a control character in the envelope");
+        TRY(envelope_line(s, envelope.data[0], bytes_after(bytes_head(envelope, (size_t)end), 1)));
+        envelope = bytes_after(envelope, (size_t)end + 1);
+    }
+    if (s->envelope.recipient_count == 0)
+        return FAIL(CODE_SYNTAX, "no recipient");
+    s->message.has_8bit = bytes_has_8bit(message);
+    return sendmail_input_put(&s->message, message);
+}
+
+/* --- picking up --- */
+
+enum fate { FATE_GONE, FATE_LATER, FATE_UNFINISHED, FATE_BAD };
+
+/* The sender was told 0 when the message was dropped, so a refusal now must reach the sender by mail. */
+static void refusal_report(struct sendmail *s, int status)
+{
+    static const char text[] = "Subject: Mail could not be sent\r\n"
+                               "Auto-Submitted: auto-replied\r\n"
+                               "\r\n"
+                               "A message that you handed in while the mail system was not running was refused\r\n"
+                               "when it was started again. The recipients that were refused:\r\n\r\n";
+    struct sendmail notice = {.cfg = s->cfg, .user = s->user};
+    struct result r;
+
+    if (s->envelope.reverse_path.size == 0)
+        return;
+    arena_init(&notice.arena, s->arena.size_max);
+    notice.options.sender = "<>";
+    r = sendmail_input_put(&notice.input, BYTES("From: Mail System <MAILER-DAEMON>\r\nTo: <"));
+    if (is_ok(r))
+        r = sendmail_input_put(&notice.input, s->envelope.reverse_path);
+    if (is_ok(r))
+        r = sendmail_input_put(&notice.input, BYTES(">\r\n"));
+    if (is_ok(r))
+        r = sendmail_input_put(&notice.input, bytes_of(text));
+    for (size_t i = 0; is_ok(r) && i < s->envelope.recipient_count; i++) {
+        const struct sendmail_recipient *rcpt = &s->envelope.recipients[i];
+
+        if (rcpt->done || !(rcpt->refused || status != EX_NOUSER))
+            continue;
+        r = sendmail_input_put(&notice.input, BYTES("  "));
+        if (is_ok(r))
+            r = sendmail_input_put(&notice.input, rcpt->forward_path);
+        if (is_ok(r))
+            r = sendmail_input_put(&notice.input, BYTES("\r\n"));
+    }
+    if (is_ok(r))
+        r = sendmail_input_put(&notice.input, BYTES("\r\nThe message was:\r\n\r\n"));
+    if (is_ok(r))
+        r = sendmail_input_put(&notice.input, sendmail_input_bytes(&s->message));
+    notice.input.has_8bit = s->message.has_8bit;
+    if (is_ok(r))
+        r = sendmail_recipient_add(&notice, s->envelope.reverse_path);
+    if (!is_ok(r) || sendmail_message_make(&notice) != EX_OK || sendmail_submit(&notice) != EX_OK)
+        sendmail_say("a refusal could not be reported to %.*s", BYTES_ARG(s->envelope.reverse_path));
+}
+
+/* In a process of its own, as the owner. */
+static enum fate message_hand_in(struct sendmail *s, struct bytes file)
+{
+    struct result r = sendmail_drop_read(s, file);
+    int status;
+
+    if (!is_ok(r)) {
+        if (r.code != CODE_MORE)
+            sendmail_say("a file in the drop folder: %s", r.why);
+        return r.code == CODE_MORE ? FATE_UNFINISHED : FATE_BAD;
+    }
+    status = sendmail_submit(s);
+    if (status == EX_TEMPFAIL) {
+        bool begun = false;
+
+        for (size_t i = 0; i < s->envelope.recipient_count; i++)
+            begun = begun || s->envelope.recipients[i].done || s->envelope.recipients[i].refused;
+        /* Some have got it: the rest goes into a file of its own, and this one away. */
+        return begun && sendmail_drop(s) == EX_OK ? FATE_GONE : FATE_LATER;
+    }
+    if (status != EX_OK)
+        refusal_report(s, status);
+    return FATE_GONE;
+}
+
+static RESULT owner_become(const struct stat *owner)
+{
+    if (geteuid() != 0)
+        return owner->st_uid == geteuid() ? OK : FAIL(CODE_REFUSED, "the file belongs to another user");
+    if (setgroups(0, NULL) != 0 || setresgid(owner->st_gid, owner->st_gid, owner->st_gid) != 0 ||
+        setresuid(owner->st_uid, owner->st_uid, owner->st_uid) != 0)
+        return FAIL_SYS(errno, "cannot become the file's owner");
+    return OK;
+}
+
+static enum fate file_hand_in(struct sendmail *s, int fd, const struct stat *st)
+{
+    void *map = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    pid_t pid;
+    int status;
+
+    if (map == MAP_FAILED)
+        return FATE_LATER;
+    fflush(stderr);
+    pid = fork();
+    if (pid == 0) {
+        struct result r = owner_become(st);
+
+        if (!is_ok(r))
+            sendmail_say("the drop folder: %s", r.why);
+        _exit(is_ok(r) ? (int)message_hand_in(s, (struct bytes){map, (size_t)st->st_size}) : FATE_BAD);
+    }
+    munmap(map, (size_t)st->st_size);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return FATE_LATER;
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) <= FATE_BAD ? (enum fate)WEXITSTATUS(status)
+                                                                           : FATE_LATER;
+}
+
+/* How many files of each user this round has taken. */
+struct round {
+    struct {
+        uid_t uid;
+        unsigned count;
+    } users[USERS_MAX];
+    size_t user_count;
+};
+
+static bool round_admits(struct round *round, uid_t uid)
+{
+    size_t i = 0;
+
+    while (i < round->user_count && round->users[i].uid != uid)
+        i++;
+    if (i == USERS_MAX)
+        return false;
+    if (i == round->user_count) {
+        round->users[i].uid = uid;
+        round->users[i].count = 0;
+        round->user_count++;
+    }
+    return round->users[i].count++ < FILES_PER_USER;
+}
+
+static enum fate file_take(struct sendmail *s, struct round *round, int folder_fd, const char *name)
+{
+    int fd = openat(folder_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    enum fate fate = FATE_BAD;
+    struct stat st;
+
+    if (fd < 0)
+        return errno == ENOENT ? FATE_GONE : FATE_BAD;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) { /* (D2) */
+        close(fd);
+        return FATE_BAD;
+    }
+    if (!round_admits(round, st.st_uid) || flock(fd, LOCK_SH | LOCK_NB) != 0)
+        fate = FATE_LATER;
+    else if (st.st_size == 0)
+        fate = FATE_UNFINISHED;
+    else
+        fate = file_hand_in(s, fd, &st);
+    if (fate == FATE_UNFINISHED)
+        fate = time(NULL) - st.st_mtime > ABANDONED_S ? FATE_BAD : FATE_LATER;
+    if (fate == FATE_GONE && unlinkat(folder_fd, name, 0) != 0)
+        sendmail_say("drop/%s: cannot be removed: %s", name, strerror(errno));
+    close(fd);
+    return fate;
+}
+
+/* What is no message is put aside under a name that is not looked at again; a postmaster may look. */
+static void file_put_aside(int folder_fd, const char *name)
+{
+    char aside[300];
+
+    sendmail_say("drop/%.200s: not a message that can be handed in; put aside", name);
+    if (snprintf(aside, sizeof aside, ".bad-%s", name) < (int)sizeof aside)
+        (void)renameat(folder_fd, name, folder_fd, aside);
+}
+
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int number)
+{
+    stopped = number;
+}
+
+int sendmail_pick_up(struct sendmail *s)
+{
+    static struct round round;
+    int fd = -1, left = 0;
+    struct result r = folder_open(s->cfg, O_RDONLY, &fd);
+    DIR *folder = is_ok(r) ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+
+    if (folder == NULL) {
+        sendmail_say("%s: %s", is_ok(r) ? "the drop folder" : r.why, strerror(is_ok(r) ? errno : r.sys));
+        return EX_TEMPFAIL;
+    }
+    /* A message that was taken must lose its file, or it would be handed in again: stop between messages only. */
+    signal(SIGTERM, on_stop);
+    while (stopped == 0 && (entry = readdir(folder)) != NULL) {
+        enum fate fate;
+
+        if (entry->d_name[0] == '.')
+            continue;
+        fate = file_take(s, &round, fd, entry->d_name);
+        left += fate == FATE_LATER;
+        if (fate == FATE_BAD)
+            file_put_aside(fd, entry->d_name);
+    }
+    closedir(folder);
+    return left == 0 && stopped == 0 ? EX_OK : EX_TEMPFAIL;
+}
