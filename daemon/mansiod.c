@@ -1,4 +1,5 @@
 /* mansiod: the roles of this build, and nothing else. */
+#include "daemon/auth/auth.h"
 #include "daemon/inbound/inbound.h"
 #include "daemon/local/local.h"
 #include "daemon/outbound/outbound.h"
@@ -10,6 +11,7 @@ static const struct house_role roles[ROLE_COUNT] = {
     [ROLE_QUEUED] = {queued_main},
     [ROLE_OUTBOUND] = {outbound_main},
     [ROLE_LOCAL] = {local_main},
+    [ROLE_AUTH] = {auth_main},
 };
 
 int main(int argc, char **argv)

@@ -3,17 +3,20 @@
 
 #include "tools/queuectl.h"
 
-static const char USAGE[] = "usage: queuectl [-c FILE] [--json] VERB …\n"
-                            "  list                       what is in the queue, oldest first\n"
-                            "  show ID…                   all about a message, finished ones from the history\n"
-                            "  retry ID…|all|--lane LANE  make it due now\n"
-                            "  hold ID…|all               keep it; release ID…|all lets it go\n"
-                            "  delete ID…|all             forget it, tell nobody\n"
-                            "  lanes                      next hops: what works, waits, fails\n"
-                            "  stats                      sizes and counts\n"
-                            "  fsck                       check the queue's database\n"
-                            "options: -c, --config FILE   --json   --yes   -V, --version   -h, --help\n"
-                            "see queuectl(8)\n";
+static const char USAGE[] =
+    "usage: queuectl [-c FILE] [--json] VERB …\n"
+    "  list                       what is in the queue, oldest first\n"
+    "  show ID…                   all about a message, finished ones from the history\n"
+    "  retry ID…|all|--lane LANE  make it due now\n"
+    "  hold ID…|all               keep it; release ID…|all lets it go\n"
+    "  delete ID…|all             forget it, tell nobody\n"
+    "  lanes                      next hops: what works, waits, fails\n"
+    "  stats                      sizes and counts\n"
+    "  fsck                       check the queue's database\n"
+    "  user add|passwd|delete NAME, user list\n"
+    "                             who may log in; a password is asked for, or read from the input\n"
+    "options: -c, --config FILE   --json   --yes   -V, --version   -h, --help\n"
+    "see queuectl(8)\n";
 
 enum { OPTION_JSON = 256, OPTION_YES, OPTION_LANE };
 
@@ -43,6 +46,7 @@ static const struct verb verbs[] = {
     {"lanes", 0, 0, false},
     {"stats", 0, 0, false},
     {"fsck", 0, 0, false},
+    {"user", 1, 2, false},
 };
 
 /* Single-letter edits between two short words, for "did you mean". */
@@ -102,6 +106,8 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
         return tool_lanes(t);
     if (strcmp(v->name, "stats") == 0)
         return tool_stats(t);
+    if (strcmp(v->name, "user") == 0)
+        return tool_user(t, args, count);
     return tool_fsck(t);
 }
 

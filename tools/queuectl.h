@@ -32,6 +32,8 @@ enum tool_exit tool_stats(const struct tool *t);
 enum tool_exit tool_lanes(const struct tool *t);
 enum tool_exit tool_change(const struct tool *t, const char *verb, char *const *ids, size_t count);
 enum tool_exit tool_fsck(const struct tool *t);
+/* "add NAME", "passwd NAME", "delete NAME", "list": the users file of `auth`. */
+enum tool_exit tool_user(const struct tool *t, char *const *args, size_t count);
 
 /* Reads the configuration named by -c/-C, MANSIO_CONFIG or the default; says why not on stderr. */
 enum tool_exit tool_configure(struct tool *t, const char *option, struct config **cfg_out);

@@ -468,6 +468,41 @@ static RESULT domains_read(struct reader *r)
     return OK;
 }
 
+/* "local@domain" or "@domain"; the domain's case and form are made one. */
+static RESULT sender_read(struct reader *r, const struct config_tree_cell *cell, struct bytes *sender_out)
+{
+    uint8_t room[ADDRESS_SIZE_MAX];
+    struct buf sender = BUF(room);
+    ptrdiff_t at = bytes_rindex(cell->text, '@');
+    struct bytes domain;
+    const char *why = "an address or @domain";
+
+    if (at == BYTES_NOT_FOUND || !is_ok(name_keep(r, bytes_after(cell->text, (size_t)at + 1), &domain, &why)) ||
+        !is_ok(buf_put(&sender, bytes_head(cell->text, (size_t)at + 1))) || !is_ok(buf_put(&sender, domain)))
+        return wrong(r, cell, "senders", "an address (alice@example.org) or a domain (@example.org)");
+    return text_keep(r->cfg, buf_bytes(&sender), sender_out);
+}
+
+static RESULT logins_read(struct reader *r)
+{
+    size_t count = config_tree_count(r->tree, CONFIG_BLOCK_LOGIN);
+    void *items;
+
+    TRY(list_take(r->cfg, count, sizeof *r->cfg->logins, &items));
+    r->cfg->logins = items;
+    for (; r->cfg->login_count < count; r->cfg->login_count++) {
+        struct config_tree_block block = config_tree_block(r->tree, CONFIG_BLOCK_LOGIN, r->cfg->login_count);
+        struct config_login *login = &r->cfg->logins[r->cfg->login_count];
+        struct config_tree_values values = config_tree_values(&block, "senders");
+
+        TRY(text_keep(r->cfg, block.title, &login->name));
+        TRY(block_read(r, &block, login));
+        for (size_t i = 0; i < values.count; i++)
+            TRY(sender_read(r, config_tree_cell(&values, i), &login->senders.items[i]));
+    }
+    return OK;
+}
+
 static RESULT pattern_read(struct reader *r, const struct config_tree_block *block, struct route *route)
 {
     struct bytes name = block->title;
@@ -614,8 +649,9 @@ static RESULT names_read(struct reader *r)
 
 static RESULT tree_read(struct reader *r)
 {
-    static const enum config_block singles[] = {CONFIG_BLOCK_ROOT, CONFIG_BLOCK_LOG, CONFIG_BLOCK_TLS, CONFIG_BLOCK_DNS,
-        CONFIG_BLOCK_RETRY, CONFIG_BLOCK_TIMEOUTS, CONFIG_BLOCK_LIMITS, CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN};
+    static const enum config_block singles[] = {CONFIG_BLOCK_ROOT, CONFIG_BLOCK_LOG, CONFIG_BLOCK_TLS,
+        CONFIG_BLOCK_AUTH, CONFIG_BLOCK_DNS, CONFIG_BLOCK_RETRY, CONFIG_BLOCK_TIMEOUTS, CONFIG_BLOCK_LIMITS,
+        CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN};
     static const char *const loopback[] = {"127.0.0.0/8", "::1"};
     struct config *cfg = r->cfg;
 
@@ -645,6 +681,7 @@ static RESULT tree_read(struct reader *r)
     TRY(names_read(r));
     TRY(listens_read(r));
     TRY(domains_read(r));
+    TRY(logins_read(r));
     return routes_read(r);
 }
 

@@ -51,7 +51,7 @@ struct config_listen {
     struct config_endpoint *endpoints;
     size_t endpoint_count;
     enum listen_tls tls;
-    bool auth;
+    bool auth, auth_without_tls;
     enum bcc_policy bcc;
     bool bare_newline_convert;
     struct config_network_list xclient_from;
@@ -65,6 +65,17 @@ struct config_domain {
     struct bytes maildir;       /* "/var/mail/%d/%u" */
     struct config_text_list aliases;
     struct config_text_list users; /* when count > 0, RCPT to any other local part is 550 5.1.1 */
+};
+
+/* What a login may write in MAIL FROM. */
+struct config_login {
+    struct bytes name;
+    struct config_text_list senders; /* "a@example.org", "@example.org" */
+};
+enum sender_rule {
+    SENDERS_ANY,    /* a login without a block of its own may use any reverse-path */
+    SENDERS_OWN,    /* … only its own name: as it is where it holds an @, else at one of our domains */
+    SENDERS_LISTED, /* … none */
 };
 
 struct config_timeouts { /* ms; RFC 5321 4.5.3.2 */
@@ -90,6 +101,14 @@ struct config {
     struct config_listen *listens;
     size_t listen_count;
     struct bytes tls_certificate, tls_key; /* empty: none */
+    struct {
+        struct bytes users;
+        int senders; /* enum sender_rule */
+        uint32_t failures;
+        int64_t ban, ban_max;
+    } auth;
+    struct config_login *logins;
+    size_t login_count;
     struct config_network_list relay_from;
     struct config_domain *domains;
     size_t domain_count;

@@ -14,6 +14,8 @@ static const char *role_suffix(enum ipc_role role)
         return "-out";
     case ROLE_QUEUED:
         return "-queue";
+    case ROLE_AUTH:
+        return "-auth";
     default:
         return "";
     }

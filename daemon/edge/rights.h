@@ -17,7 +17,7 @@ struct rights {
     char name[RIGHTS_NAME_SIZE_MAX];
 };
 
-/* `user` is the configured one (NUL-terminated). The role users are USER-in, USER-out and USER-queue, each taken when it
+/* `user` is the configured one (NUL-terminated). The role users are USER-in, USER-out, USER-queue and USER-auth, each taken when it
  * exists. CODE_GONE when not even USER exists. */
 RESULT rights_find(const char *user, enum ipc_role role, struct rights *rights_out);
 /* Groups, gid, uid, in that order, and a proof that there is no way back. */

@@ -136,8 +136,7 @@ static int on_verify(X509_STORE_CTX *store, void *argument)
     return tls->verify(tls->verify_owner, tls, X509_STORE_CTX_get_error(store)) ? 1 : 0;
 }
 
-static RESULT
-context_new(const SSL_METHOD *method, struct tls_context **ctx_out)
+static RESULT context_new(const SSL_METHOD *method, struct tls_context **ctx_out)
 {
     struct tls_context *ctx = mem_take_zero(sizeof *ctx);
 
@@ -159,8 +158,7 @@ context_new(const SSL_METHOD *method, struct tls_context **ctx_out)
     return OK;
 }
 
-static RESULT
-chain_load(SSL_CTX *ssl, struct bytes pem)
+static RESULT chain_load(SSL_CTX *ssl, struct bytes pem)
 {
     BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
     X509 *certificate = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
@@ -178,8 +176,7 @@ chain_load(SSL_CTX *ssl, struct bytes pem)
     return good ? OK : FAIL(CODE_SYNTAX, "the certificate cannot be read");
 }
 
-static RESULT
-key_load(SSL_CTX *ssl, struct bytes pem)
+static RESULT key_load(SSL_CTX *ssl, struct bytes pem)
 {
     BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
     /* an empty password: an encrypted key must fail, not ask at the terminal */
@@ -260,8 +257,7 @@ void tls_context_verifier(struct tls_context *ctx, tls_verifier *verify, void *o
 
 /* --- sessions --- */
 
-static RESULT
-session_new(struct tls_context *ctx, struct tls **tls_out)
+static RESULT session_new(struct tls_context *ctx, struct tls **tls_out)
 {
     struct tls *tls = mem_take_zero(sizeof *tls);
     BIO *bio;
@@ -357,8 +353,7 @@ tls_input_keep(struct tls *tls)
 }
 
 /* What OpenSSL says of the last call; its queue holds text that is good for `why` because it is static in the library. */
-static RESULT
-session_result(struct tls *tls, int returned)
+static RESULT session_result(struct tls *tls, int returned)
 {
     const char *reason;
 
@@ -439,4 +434,36 @@ struct bytes tls_version(const struct tls *tls)
 struct bytes tls_cipher(const struct tls *tls)
 {
     return bytes_of(SSL_get_cipher_name(tls->ssl));
+}
+
+struct bytes tls_exporter(const struct tls *tls, uint8_t room[TLS_BINDING_SIZE_MAX])
+{
+    static const char LABEL[] = "EXPORTER-Channel-Binding";
+    enum { EXPORTER_SIZE = 32 };
+
+    if (SSL_version(tls->ssl) < TLS1_3_VERSION && SSL_get_extms_support(tls->ssl) != 1)
+        return BYTES_NONE;
+    if (SSL_export_keying_material(tls->ssl, room, EXPORTER_SIZE, LABEL, sizeof LABEL - 1, NULL, 0, 1) != 1) {
+        ERR_clear_error();
+        return BYTES_NONE;
+    }
+    return (struct bytes){room, EXPORTER_SIZE};
+}
+
+/* The hash of the signature's algorithm, where that is no weaker than SHA-256. */
+struct bytes tls_endpoint(const struct tls *tls, uint8_t room[TLS_BINDING_SIZE_MAX])
+{
+    X509 *certificate = SSL_get_certificate(tls->ssl);
+    int hash_nid = NID_undef;
+    unsigned size = 0;
+
+    if (certificate == NULL || X509_get_signature_info(certificate, &hash_nid, NULL, NULL, NULL) != 1)
+        return BYTES_NONE;
+    const EVP_MD *hash = hash_nid == NID_md5 || hash_nid == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(hash_nid);
+    if (hash == NULL || EVP_MD_get_size(hash) > TLS_BINDING_SIZE_MAX ||
+        X509_digest(certificate, hash, room, &size) != 1) {
+        ERR_clear_error();
+        return BYTES_NONE;
+    }
+    return (struct bytes){room, size};
 }

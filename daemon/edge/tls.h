@@ -71,4 +71,10 @@ void tls_output_drop(struct tls *tls, size_t size);
 struct bytes tls_version(const struct tls *tls);
 struct bytes tls_cipher(const struct tls *tls);
 
+/* What ties a login to this session. The exporter of RFC 9266: nothing where TLS 1.2 came without extended master secret, for
+ * then it could be the same in two sessions. The hash of our own certificate (RFC 5929 section 4). Empty: there is none. */
+enum { TLS_BINDING_SIZE_MAX = 64 };
+struct bytes tls_exporter(const struct tls *tls, uint8_t room[TLS_BINDING_SIZE_MAX]);
+struct bytes tls_endpoint(const struct tls *tls, uint8_t room[TLS_BINDING_SIZE_MAX]);
+
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "daemon/auth/mechanisms.h"
 #include "daemon/base/log.h"
 #include "daemon/edge/listener.h"
 #include "daemon/inbound/session.h"
@@ -97,11 +98,12 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
     struct inbound_process *ip = ctx;
 
     (void)peer_index;
-    if (peer != ROLE_QUEUED) {
+    if (peer == ROLE_QUEUED)
+        depot_channel(ip->in.depot, fd);
+    else if (peer == ROLE_AUTH && ip->in.clerk != NULL)
+        clerk_channel(ip->in.clerk, fd);
+    else
         close(fd);
-        return;
-    }
-    depot_channel(ip->in.depot, fd);
 }
 
 static void on_go(void *ctx)
@@ -210,6 +212,7 @@ static void door_fill(struct door *door, const struct inbound *in, const struct 
         .extensions = SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | SMTP_EXT_ENHANCEDSTATUSCODES |
                       SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN | SMTP_EXT_CHUNKING | SMTP_EXT_XCLIENT |
                       (starttls ? (uint32_t)SMTP_EXT_STARTTLS : 0),
+        .auth_without_tls = listen != NULL && listen->auth_without_tls,
         .size_max = cfg->limits.message_size,
         .rcpt_max = cfg->limits.recipients,
         .error_max = cfg->limits.errors,
@@ -221,6 +224,10 @@ static void door_fill(struct door *door, const struct inbound *in, const struct 
         .data_block_timeout_ms = cfg->timeouts.block,
         .session_max_ms = cfg->timeouts.session,
     };
+    if (listen != NULL && listen->auth) {
+        door->smtp.extensions |= SMTP_EXT_AUTH;
+        door->smtp.auth_mechanisms = listen->auth_without_tls ? BYTES(AUTH_MECHANISMS_UNBOUND) : BYTES(AUTH_MECHANISMS);
+    }
 }
 
 static RESULT inbound_init(struct inbound_process *ip)
@@ -232,9 +239,10 @@ static RESULT inbound_init(struct inbound_process *ip)
     TRY(certificate_load(in));
     TRY(census_open((uint64_t)getppid(), in->cfg->limits.sessions, &in->census));
     TRY(conn_room_new(in->loop, &in->room));
+    in->clerk = clerk_new(in->loop, session_answered);
     in->depot = depot_new(in->loop, &SESSION_DEPOT_HANDLERS, in);
     ip->doors = mem_take_zero((count + 1) * sizeof *ip->doors);
-    if (in->depot == NULL || ip->doors == NULL)
+    if (in->depot == NULL || in->clerk == NULL || ip->doors == NULL)
         return FAIL(CODE_FULL, "out of memory");
     for (size_t i = 0; i <= count; i++)
         door_fill(&ip->doors[i], in, i < count ? &in->cfg->listens[i] : NULL);
@@ -253,6 +261,7 @@ static void inbound_fini(struct inbound_process *ip)
     }
     conn_room_free(&in->room);
     depot_free(&in->depot);
+    clerk_free(&in->clerk);
     census_close(&in->census);
     tls_context_free(&in->tls);
     users_fini(&in->users);

@@ -114,6 +114,44 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
         refuse(verdict_out, REPLY(550, 5, 1, 1, "There is no such mailbox here"), "user_unknown");
 }
 
+/* "alice@example.org" or "@example.org" against an address. Local parts as they are written, but for the case that nobody
+ * tells apart (RFC 5321 2.4 allows it; no mailbox of ours differs by case alone). */
+static bool sender_fits(struct bytes sender, struct bytes local_part, struct bytes domain)
+{
+    ptrdiff_t at = bytes_rindex(sender, '@');
+
+    return at != BYTES_NOT_FOUND && bytes_equal_nocase(bytes_after(sender, (size_t)at + 1), domain) &&
+           (at == 0 || bytes_equal_nocase(bytes_head(sender, (size_t)at), local_part));
+}
+
+static bool sender_is_listed(const struct config_login *login, struct bytes local_part, struct bytes domain)
+{
+    for (size_t i = 0; i < login->senders.count; i++)
+        if (sender_fits(login->senders.items[i], local_part, domain))
+            return true;
+    return false;
+}
+
+bool policy_sender(
+    const struct config *cfg, struct bytes login, const struct address *reverse_path, struct bytes ascii_domain)
+{
+    uint8_t room[LOCAL_PART_SIZE_MAX];
+    struct buf plain = BUF(room);
+
+    if (reverse_path->text.size == 0)
+        return true;
+    if (!is_ok(address_put_unquoted(&plain, reverse_path->local_part)))
+        return false;
+    for (size_t i = 0; i < cfg->login_count; i++)
+        if (bytes_equal(cfg->logins[i].name, login))
+            return sender_is_listed(&cfg->logins[i], buf_bytes(&plain), ascii_domain);
+    if (cfg->auth.senders != SENDERS_OWN)
+        return cfg->auth.senders == SENDERS_ANY;
+    if (bytes_index(login, '@') != BYTES_NOT_FOUND)
+        return sender_fits(login, buf_bytes(&plain), ascii_domain);
+    return bytes_equal_nocase(login, buf_bytes(&plain)) && config_domain_find(cfg, ascii_domain) != NULL;
+}
+
 uint64_t policy_client_key(const uint8_t address[16])
 {
     bool ipv4 = memcmp(address, MAPPED, sizeof MAPPED) == 0;

@@ -28,6 +28,10 @@ bool policy_may_relay(const struct config *cfg, const uint8_t address[16], bool 
 void policy_rcpt(const struct config *cfg, bool may_relay, const struct address *path, struct bytes ascii_domain,
     struct buf *room, struct policy_verdict *verdict_out);
 
+/* Whether a login may write this reverse-path (empty: the null one, always). */
+bool policy_sender(
+    const struct config *cfg, struct bytes login, const struct address *reverse_path, struct bytes ascii_domain);
+
 /* The key under which connections of one client are counted: an IPv4 address, or an IPv6 /64, since one customer holds at
  * least that many addresses (RFC 6177). */
 uint64_t policy_client_key(const uint8_t address[16]);

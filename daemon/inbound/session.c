@@ -27,6 +27,7 @@ struct session {
     struct conn *io;
     struct session *next, **link;
     struct depot_tx *tx;
+    struct clerk_seat login;
     struct session_id id;
     struct conn_end client; /* who it is: the connection's peer, or whom a load balancer names */
     struct buf proxy;       /* the balancer's header while it is not whole */
@@ -82,6 +83,29 @@ static enum origin_kind session_origin(const struct session *s)
     return s->door->smtp.class == SMTP_CLASS_SUBMISSION ? ORIGIN_SUBMISSION : ORIGIN_SMTP;
 }
 
+/* RFC 6409 4.3 (who submits has said who he is, or comes from a network that may), 6.1 (and writes under his own name). */
+static bool sender_is_allowed(struct session *s, const struct smtp_mail *mail)
+{
+    uint8_t octets[DOMAIN_SIZE_MAX + 1];
+    struct buf ascii = BUF(octets);
+    struct bytes domain = mail->reverse_path.domain;
+
+    if (s->door->listen == NULL || !s->door->listen->auth)
+        return true;
+    if (!smtp_server_authenticated(&s->smtp)) {
+        if (s->may_relay || s->door->smtp.class != SMTP_CLASS_SUBMISSION)
+            return true;
+        answer_no(s, REPLY(530, 5, 7, 0, "Authentication is required"));
+        return false;
+    }
+    if (is_ok(idna_to_ascii(domain, &ascii)))
+        domain = buf_bytes(&ascii);
+    if (policy_sender(s->in->cfg, smtp_server_peer(&s->smtp)->login, &mail->reverse_path, domain))
+        return true;
+    answer_no(s, REPLY(553, 5, 7, 1, "This sender is not yours"));
+    return false;
+}
+
 static void on_check_mail(struct session *s, const struct smtp_mail *mail)
 {
     const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
@@ -100,6 +124,8 @@ static void on_check_mail(struct session *s, const struct smtp_mail *mail)
         .login = peer->login,
     };
 
+    if (!sender_is_allowed(s, mail))
+        return;
     s->tx = depot_tx_open(s->in->depot, s, &head, &refusal, &words);
     switch (refusal) {
     case DEPOT_OPEN:
@@ -242,6 +268,60 @@ static void trust_refresh(struct session *s)
     s->may_relay = policy_may_relay(s->in->cfg, address, peer->local, smtp_server_authenticated(&s->smtp));
 }
 
+/* --- logins --- */
+
+static void on_auth(struct session *s, const struct smtp_auth *auth)
+{
+    uint8_t exporter[TLS_BINDING_SIZE_MAX], endpoint[TLS_BINDING_SIZE_MAX];
+    const struct tls *tls = conn_tls(s->io);
+    struct msg_auth_ask question = {
+        .block = policy_client_key(conn_peer(s->io)->address),
+        .client = bytes_head(client_text(s), DEPOT_CLIENT_SIZE_MAX),
+        .mechanism = auth->mechanism,
+        .response = auth->response,
+        .has_response = auth->has_response,
+        .plus_offered = tls != NULL && !s->door->smtp.auth_without_tls,
+    };
+
+    if (s->in->clerk == NULL) {
+        session_answered(s, AUTH_BUSY, BYTES_NONE);
+        return;
+    }
+    if (tls != NULL) {
+        question.exporter = tls_exporter(tls, exporter);
+        question.endpoint = tls_endpoint(tls, endpoint);
+    }
+    s->login.owner = s;
+    s->login.session = s->id.value;
+    clerk_ask(s->in->clerk, &s->login, &question);
+}
+
+void session_answered(void *owner, enum auth_outcome outcome, struct bytes text)
+{
+    static const struct reply replies[AUTH_OUTCOME_COUNT] = {
+        [AUTH_BAD] = {535, {5, 7, 8}, BYTES_INIT("Authentication failed")},
+        [AUTH_MALFORMED] = {501, {5, 5, 2}, BYTES_INIT("That is not how this mechanism goes")},
+        [AUTH_BUSY] = {454, {4, 7, 0}, BYTES_INIT("Authentication is not possible at present, try again later")},
+        [AUTH_SHUT_OUT] = {454, {4, 7, 0}, BYTES_INIT("Too many failed logins from your address, try again later")},
+    };
+    struct session *s = owner;
+    struct smtp_answer answer = {.kind = SMTP_ANSWER_NO, .reply = replies[outcome]};
+
+    if (outcome == AUTH_CHALLENGE && text.size <= SERVER_CHALLENGE_SIZE_MAX)
+        answer = (struct smtp_answer){.kind = SMTP_ANSWER_CHALLENGE, .challenge = text};
+    else if (outcome == AUTH_GOOD && text.size > 0 && text.size <= LOCAL_PART_SIZE_MAX)
+        answer = (struct smtp_answer){.kind = SMTP_ANSWER_YES, .login = text};
+    else if (outcome == AUTH_GOOD || outcome == AUTH_CHALLENGE)
+        answer.reply = replies[AUTH_BUSY]; /* auth does not keep to its bounds */
+    struct result r = smtp_server_answer(&s->smtp, loop_now(s->in->loop), &answer);
+    if (is_ok(r) && answer.kind == SMTP_ANSWER_YES) {
+        LOG(AUTHENTICATED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
+            LOG_TEXT("login", text));
+        trust_refresh(s);
+    }
+    session_go_on(s);
+}
+
 static void tls_begin(struct session *s)
 {
     struct tls *tls;
@@ -285,8 +365,8 @@ static void session_event(struct session *s, const struct smtp_event *event)
     case SMTP_EVENT_START_TLS:
         tls_begin(s);
         break;
-    case SMTP_EVENT_AUTH: /* not offered, so the core refuses it by itself; an answer is owed all the same */
-        answer_no(s, REPLY(502, 5, 5, 1, "AUTH is not offered"));
+    case SMTP_EVENT_AUTH:
+        on_auth(s, &event->auth);
         break;
     case SMTP_EVENT_XCLIENT:
         trust_refresh(s);
@@ -542,6 +622,8 @@ static void on_closed(void *owner, struct conn *c)
         LOG_NUM("recipients", s->rcpts), LOG_STR("why", s->why != NULL ? s->why : "lost"));
     if (s->tx != NULL)
         depot_tx_leave(&s->tx);
+    if (in->clerk != NULL)
+        clerk_leave(in->clerk, &s->login);
     if (s->counted)
         census_leave(in->census, s->place);
     *s->link = s->next;

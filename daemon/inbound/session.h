@@ -11,6 +11,7 @@
 #include "daemon/config/config.h"
 #include "daemon/edge/conn.h"
 #include "daemon/inbound/census.h"
+#include "daemon/inbound/clerk.h"
 #include "daemon/inbound/depot.h"
 #include "daemon/inbound/users.h"
 #include "smtp/server.h"
@@ -30,6 +31,7 @@ struct inbound {
     const struct config *cfg;
     struct conn_room *room;
     struct depot *depot;
+    struct clerk *clerk; /* NULL: no listener has auth */
     struct census *census;
     struct tls_context *tls; /* NULL: no certificate */
     struct users users;
@@ -45,5 +47,7 @@ void session_new(struct inbound *in, const struct door *door, int fd);
 void session_stop(struct session *s);
 struct session *session_next(const struct session *s);
 extern const struct depot_handlers SESSION_DEPOT_HANDLERS;
+/* The clerk's handler. */
+void session_answered(void *owner, enum auth_outcome outcome, struct bytes text);
 
 #endif

@@ -117,8 +117,7 @@ static void get_recipient(struct wire_reader *in, size_t bound, struct recipient
 }
 
 #define ENUM_FIELD(type, count)                                                                                        \
-    static RESULT                                                                                                      \
-    put_##type(struct buf *out, const enum type *value)                                                                \
+    static RESULT put_##type(struct buf *out, const enum type *value)                                                  \
     {                                                                                                                  \
         ASSERT((unsigned)*value < (count));                                                                            \
         return wire_put_u8(out, (uint8_t)*value);                                                                      \
@@ -131,14 +130,14 @@ static void get_recipient(struct wire_reader *in, size_t bound, struct recipient
 ENUM_FIELD(ipc_role, ROLE_COUNT)
 ENUM_FIELD(tx_outcome, TX_OUTCOME_COUNT)
 ENUM_FIELD(job_outcome, JOB_OUTCOME_COUNT)
+ENUM_FIELD(auth_outcome, AUTH_OUTCOME_COUNT)
 ENUM_FIELD(lane_verdict, LANE_VERDICT_COUNT)
 
 /* --- messages --- */
 
 #define F(type, name) TRY(put_##type(out, &m->name));
 #define MSG(name, from, to, bound, fields)                                                                             \
-    static RESULT                                                                                                      \
-    put_msg_##name(struct buf *out, const struct msg_##name *m)                                                        \
+    static RESULT put_msg_##name(struct buf *out, const struct msg_##name *m)                                          \
     {                                                                                                                  \
         (void)out;                                                                                                     \
         (void)m;                                                                                                       \
@@ -181,7 +180,7 @@ static void payload_get(struct wire_reader *in, size_t size_max, struct msg *m)
     switch (m->kind) {
 #define MSG(name, from, to, bound, fields)                                                                             \
     case MSG_##name:                                                                                                   \
-        get_msg_##name(in, size_max, &m->name);                                                                           \
+        get_msg_##name(in, size_max, &m->name);                                                                        \
         return;
 #include "daemon/ipc/messages.def"
 #undef MSG
@@ -280,7 +279,7 @@ size_t msg_frame_size_max(enum msg_kind kind)
 
 const char *ipc_role_name(enum ipc_role role)
 {
-    static const char *const names[ROLE_COUNT] = {"supervisor", "inbound", "queued", "outbound", "local"};
+    static const char *const names[ROLE_COUNT] = {"supervisor", "inbound", "queued", "outbound", "local", "auth"};
 
     return (unsigned)role < ROLE_COUNT ? names[role] : "unknown";
 }

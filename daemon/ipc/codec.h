@@ -34,6 +34,7 @@ enum msg_kind {
 #define MSG_FIELD_ipc_role enum ipc_role
 #define MSG_FIELD_tx_outcome enum tx_outcome
 #define MSG_FIELD_job_outcome enum job_outcome
+#define MSG_FIELD_auth_outcome enum auth_outcome
 #define MSG_FIELD_lane_verdict enum lane_verdict
 
 #define F(type, name) MSG_FIELD_##type name;

@@ -13,6 +13,7 @@ enum ipc_role {
     ROLE_QUEUED,
     ROLE_OUTBOUND,
     ROLE_LOCAL,
+    ROLE_AUTH,
     ROLE_COUNT,
     /* groups, for the direction check only */
     ROLE_WORKER, /* outbound or local */
@@ -26,6 +27,17 @@ enum tx_outcome {
     TX_NO_SPACE,  /* 452 4.3.1 */
     TX_REFUSED,   /* reply says why; permanent */
     TX_OUTCOME_COUNT,
+};
+
+/* auth_answer: what became of one line of a SASL exchange. */
+enum auth_outcome {
+    AUTH_GOOD,      /* text: the login */
+    AUTH_CHALLENGE, /* text: what the client is sent, before base64 */
+    AUTH_BAD,       /* wrong, for whatever reason: the client is never told which */
+    AUTH_MALFORMED, /* not of the mechanism's grammar */
+    AUTH_BUSY,      /* not judged: too much to do, or the users file cannot be read */
+    AUTH_SHUT_OUT,  /* not judged: too many failures from this address */
+    AUTH_OUTCOME_COUNT,
 };
 
 /* job_result: what became of one recipient in this attempt. */

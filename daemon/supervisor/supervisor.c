@@ -72,14 +72,6 @@ static struct child_kit kit_of(const struct supervisor *s)
 
 /* --- children --- */
 
-static struct child *queued_of(struct supervisor *s)
-{
-    for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
-        if (s->children[i].role == ROLE_QUEUED && s->children[i].state != CHILD_NONE)
-            return &s->children[i];
-    return NULL;
-}
-
 static bool number_is_free(const struct supervisor *s, enum ipc_role role, uint32_t number)
 {
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
@@ -97,11 +89,31 @@ static size_t slots_free(const struct supervisor *s)
     return count;
 }
 
+static bool auth_is_wanted(const struct config *cfg)
+{
+    for (size_t i = 0; i < cfg->listen_count; i++)
+        if (cfg->listens[i].auth)
+            return true;
+    return false;
+}
+
 static uint32_t wanted_of(const struct supervisor *s, enum ipc_role role)
 {
     if (role == ROLE_SUPERVISOR || s->roles[role].main == NULL)
         return 0;
+    if (role == ROLE_AUTH)
+        return auth_is_wanted(tree(s)) ? 1 : 0;
     return role == ROLE_INBOUND ? tree(s)->processes.inbound : role == ROLE_OUTBOUND ? tree(s)->processes.outbound : 1;
+}
+
+/* queued with all who bring or take mail, over generations (S2); auth with the inbound processes of its own. */
+static bool work_together(const struct child *a, const struct child *b)
+{
+    enum ipc_role low = a->role < b->role ? a->role : b->role, high = a->role < b->role ? b->role : a->role;
+
+    if (high == ROLE_AUTH)
+        return low == ROLE_INBOUND && a->generation == b->generation;
+    return a->role != b->role && (a->role == ROLE_QUEUED || b->role == ROLE_QUEUED);
 }
 
 /* Starts the process of a slot and brings it together with those that it works with. */
@@ -117,11 +129,8 @@ static void child_start(struct supervisor *s, struct child *c)
         child_restart_plan(c, now);
         return;
     }
-    struct child *queued = queued_of(s);
-    if (c->role != ROLE_QUEUED && queued != NULL)
-        child_connect(c, queued);
-    for (size_t i = 0; c->role == ROLE_QUEUED && i < CHILD_COUNT_MAX; i++)
-        if (&s->children[i] != c)
+    for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
+        if (&s->children[i] != c && work_together(c, &s->children[i]))
             child_connect(&s->children[i], c);
     child_say(c, MSG_sup_go);
 }
@@ -146,6 +155,7 @@ static void role_start(struct supervisor *s, enum ipc_role role)
 
 static void workers_start(struct supervisor *s)
 {
+    role_start(s, ROLE_AUTH);
     role_start(s, ROLE_INBOUND);
     role_start(s, ROLE_OUTBOUND);
     role_start(s, ROLE_LOCAL);
@@ -396,7 +406,7 @@ static void log_settle(const struct supervisor *s)
 static RESULT reload_check(const struct supervisor *s, const struct config *cfg)
 {
     const struct config *old = tree(s);
-    size_t wanted = 1 + (size_t)cfg->processes.inbound + cfg->processes.outbound;
+    size_t wanted = 2 + (size_t)cfg->processes.inbound + cfg->processes.outbound;
 
     if (!bytes_equal(cfg->state_dir, old->state_dir) || !bytes_equal(cfg->run_dir, old->run_dir) ||
         !bytes_equal(cfg->user, old->user))

@@ -1,6 +1,7 @@
 /* policy: who may send where, as a table. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -124,12 +125,70 @@ static void counts_by_network(void **state)
     assert_true(policy_client_key(C) != policy_client_key(E));
 }
 
+static bool may_send(const struct config *c, const char *login, const char *path)
+{
+    uint8_t octets[ADDRESS_SIZE_MAX];
+    struct buf room = BUF(octets);
+    struct address address = {0};
+
+    if (path[0] != 0)
+        assert_true(is_ok(address_parse_path(bytes_of(path), 0, &room, &address)));
+    return policy_sender(c, bytes_of(login), &address, address.domain);
+}
+
+static void senders_have_owners(void **state)
+{
+    static const char *const rules[] = {"any", "own", "listed"};
+    static const struct {
+        const char *login, *path;
+        bool allowed[3];
+    } cases[] = {
+        {"office", "<info@example.org>", {true, true, true}},
+        {"office", "<INFO@Example.ORG>", {true, true, true}},
+        {"office", "<\"info\"@example.org>", {true, true, true}},
+        {"office", "<any@shop.example.org>", {true, true, true}},
+        {"office", "<any@sub.shop.example.org>", {false, false, false}},
+        {"office", "<office@example.org>", {false, false, false}},
+        {"office", "", {true, true, true}},
+        {"nobody", "", {true, true, true}},
+        {"nobody", "<nobody@example.org>", {false, false, false}}, /* has a block, and nothing in it */
+        {"Office", "<info@example.org>", {true, false, false}},
+        {"alice", "<alice@example.org>", {true, true, false}},
+        {"alice", "<alice@elsewhere.example>", {true, false, false}},
+        {"alice", "<bob@example.org>", {true, false, false}},
+        {"a@elsewhere.example", "<a@elsewhere.example>", {true, true, false}},
+        {"a@elsewhere.example", "<a@example.org>", {true, false, false}},
+    };
+    struct config_error error;
+    char text[512];
+
+    (void)state;
+    for (size_t rule = 0; rule < COUNT_OF(rules); rule++) {
+        struct config *c;
+
+        snprintf(text, sizeof text,
+            "hostname = \"mail.example.org\"\ndomain \"example.org\" { deliver = discard }\nauth { senders = %s }\n"
+            "login office { senders = { \"info@example.org\", \"@shop.example.org\" } }\nlogin nobody {}\n",
+            rules[rule]);
+        if (!is_ok(config_read_text("test", bytes_of(text), &c, &error)))
+            fail_msg("%s", error.text);
+        for (size_t i = 0; i < COUNT_OF(cases); i++) {
+            if (may_send(c, cases[i].login, cases[i].path) != cases[i].allowed[rule])
+                fail_msg("%s: %s %s", rules[rule], cases[i].login, cases[i].path);
+        }
+        config_free(&c);
+    }
+    assert_false(
+        is_ok(config_read_text("test", BYTES("login a { senders = \"nobody\" }\n"), &(struct config *){NULL}, &error)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judges),
         cmocka_unit_test(trusts_networks),
         cmocka_unit_test(counts_by_network),
+        cmocka_unit_test(senders_have_owners),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -97,6 +97,7 @@ static void fill_recipient(struct rng *rng, struct recipient *r)
 FILL_ENUM(ipc_role, ROLE_COUNT)
 FILL_ENUM(tx_outcome, TX_OUTCOME_COUNT)
 FILL_ENUM(job_outcome, JOB_OUTCOME_COUNT)
+FILL_ENUM(auth_outcome, AUTH_OUTCOME_COUNT)
 FILL_ENUM(lane_verdict, LANE_VERDICT_COUNT)
 
 #define F(type, name) fill_##type(rng, &m->name);

@@ -1,0 +1,112 @@
+#include "daemon/inbound/clerk.h"
+
+struct clerk {
+    struct loop *loop;
+    clerk_answered *answered;
+    struct channel *channel; /* NULL: there is no auth */
+    struct clerk_seat *waiting;
+};
+
+static void seat_take_off(struct clerk_seat *seat)
+{
+    if (seat->link == NULL)
+        return;
+    *seat->link = seat->next;
+    if (seat->next != NULL)
+        seat->next->link = seat->link;
+    seat->next = NULL;
+    seat->link = NULL;
+}
+
+static void all_busy(struct clerk *c)
+{
+    while (c->waiting != NULL) {
+        struct clerk_seat *seat = c->waiting;
+        seat_take_off(seat);
+        seat->known = false;
+        c->answered(seat->owner, AUTH_BUSY, BYTES_NONE);
+    }
+}
+
+static void on_message(void *ctx, const struct msg *m)
+{
+    struct clerk *c = ctx;
+
+    if (m->kind != MSG_auth_answer)
+        return;
+    for (struct clerk_seat *seat = c->waiting; seat != NULL; seat = seat->next) {
+        if (seat->session != m->auth_answer.session)
+            continue;
+        seat_take_off(seat);
+        seat->known = m->auth_answer.outcome == AUTH_CHALLENGE;
+        c->answered(seat->owner, m->auth_answer.outcome, m->auth_answer.text);
+        return;
+    }
+}
+
+static void on_closed(void *ctx, enum channel_end why)
+{
+    struct clerk *c = ctx;
+
+    (void)why; /* the channel has logged it; the supervisor brings a new one */
+    channel_free(&c->channel);
+    all_busy(c);
+}
+
+static const struct channel_handlers HANDLERS = {.on_message = on_message, .on_closed = on_closed};
+
+struct clerk *clerk_new(struct loop *loop, clerk_answered *answered)
+{
+    struct clerk *c = mem_take_zero(sizeof *c);
+
+    if (c == NULL)
+        return NULL;
+    c->loop = loop;
+    c->answered = answered;
+    return c;
+}
+
+void clerk_free(struct clerk **clerk)
+{
+    if (*clerk == NULL)
+        return;
+    channel_free(&(*clerk)->channel);
+    mem_free(*clerk);
+    *clerk = NULL;
+}
+
+void clerk_channel(struct clerk *c, int fd)
+{
+    channel_free(&c->channel);
+    all_busy(c);
+    c->channel = channel_new(c->loop, fd, ROLE_INBOUND, ROLE_AUTH, &HANDLERS, c);
+}
+
+void clerk_ask(struct clerk *c, struct clerk_seat *seat, const struct msg_auth_ask *question)
+{
+    struct msg m = {.kind = MSG_auth_ask, .auth_ask = *question};
+
+    ASSERT(seat->link == NULL);
+    if (c->channel == NULL) {
+        c->answered(seat->owner, AUTH_BUSY, BYTES_NONE);
+        return;
+    }
+    m.auth_ask.session = seat->session;
+    channel_send(c->channel, &m);
+    seat->known = true;
+    seat->next = c->waiting;
+    seat->link = &c->waiting;
+    if (seat->next != NULL)
+        seat->next->link = &seat->next;
+    c->waiting = seat;
+}
+
+void clerk_leave(struct clerk *c, struct clerk_seat *seat)
+{
+    struct msg m = {.kind = MSG_auth_forget, .auth_forget = {.session = seat->session}};
+
+    seat_take_off(seat);
+    if (seat->known && c->channel != NULL)
+        channel_send(c->channel, &m);
+    seat->known = false;
+}
