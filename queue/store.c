@@ -322,7 +322,7 @@ static uint64_t pages_used(struct store *s, MDB_txn *txn)
 static RESULT spills_sweep(struct store *s)
 {
     MDB_cursor *cursor;
-    struct bytes key, value;
+    struct bytes key = BYTES_NONE, value;
     struct message_id id;
 
     TRY(store_cursor(s, DB_SPILL, &cursor));

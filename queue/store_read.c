@@ -25,7 +25,7 @@ static RESULT noted(struct store *s, enum store_db db, struct bytes key, struct 
 
 RESULT store_row_get(struct store *s, enum store_db db, const struct row_key *key, struct bytes *payload_out)
 {
-    struct bytes value;
+    struct bytes value = BYTES_NONE;
 
     TRY(value_get(s, db, key, &value));
     return noted(s, db, row_key_bytes(key), row_open(row_key_bytes(key), value, payload_out));
@@ -36,7 +36,7 @@ RESULT store_row_get(struct store *s, enum store_db db, const struct row_key *ke
 RESULT store_message_get(struct store *s, struct message_id id, struct envelope_head *head_out)
 {
     struct row_key key;
-    struct bytes value;
+    struct bytes value = BYTES_NONE;
 
     row_key_id(&key, id);
     TRY(value_get(s, DB_MESSAGE, &key, &value));
@@ -66,7 +66,7 @@ RESULT store_message_next(struct store *s, struct message_id after, struct envel
 RESULT store_recipient_get(struct store *s, struct message_id id, uint32_t n, struct recipient *rcpt_out)
 {
     struct row_key key;
-    struct bytes value;
+    struct bytes value = BYTES_NONE;
 
     row_key_id_n(&key, id, n);
     TRY(value_get(s, DB_RECIPIENT, &key, &value));
@@ -105,7 +105,7 @@ static RESULT chunk_get(struct store *s, struct message_id id, uint32_t chunk, s
 {
     struct store_verified *known = store_verified_place(s, id, chunk);
     struct row_key key;
-    struct bytes value;
+    struct bytes value = BYTES_NONE;
 
     row_key_id_n(&key, id, chunk);
     if (known->id != id.value || known->chunk != chunk) {

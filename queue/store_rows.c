@@ -31,7 +31,7 @@ static void row_seal_reserved(const struct row_key *key, uint8_t *row, size_t pa
 
 RESULT store_row_put(struct store *s, enum store_db db, const struct row_key *key, struct buf *value)
 {
-    uint8_t *row;
+    uint8_t *row = NULL;
 
     row_seal(row_key_bytes(key), value);
     TRY(store_row_reserve(s, db, key, value->size - ROW_HEADER_SIZE, &row));
@@ -134,7 +134,7 @@ RESULT store_ids_reserve(struct store *s, uint64_t floor, uint32_t count, struct
 RESULT store_body_put(struct store *s, struct message_id id, uint32_t chunk, struct bytes body)
 {
     struct row_key key;
-    uint8_t *row;
+    uint8_t *row = NULL;
 
     ASSERT(id.value != 0 && body.size > 0 && body.size <= BODY_CHUNK_SIZE_MAX);
     row_key_id_n(&key, id, chunk);
@@ -321,7 +321,7 @@ static RESULT history_next_k(struct store *s, struct message_id id, uint32_t *k_
 RESULT store_history_put(struct store *s, struct message_id id, struct walltime at, struct bytes row)
 {
     struct row_key key;
-    uint8_t *stored;
+    uint8_t *stored = NULL;
     uint32_t k;
 
     ASSERT(id.value != 0 && row.size <= BODY_CHUNK_SIZE_MAX - 8);

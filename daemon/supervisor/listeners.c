@@ -106,7 +106,7 @@ static RESULT endpoint_bind(const struct config_endpoint *e, int *fd_out)
 /* The port that the kernel chose is worth a line; the others stand in the configuration. */
 static void port_tell(const struct listener *l, struct bytes title)
 {
-    struct sockaddr_storage has;
+    struct sockaddr_storage has = {0};
     socklen_t size = sizeof has;
 
     if (getsockname(l->fd, (struct sockaddr *)&has, &size) != 0)

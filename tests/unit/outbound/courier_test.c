@@ -49,7 +49,7 @@ struct world {
 static struct world w;
 static struct dns_answer answer;
 
-static void say(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
