@@ -458,6 +458,7 @@ static RESULT domains_read(struct reader *r)
     if (count == 0) { /* our own name is ours while nothing else is */
         r->cfg->domains[0].name = r->cfg->hostname;
         r->cfg->domains[0].target.kind = ROUTE_LOCAL;
+        r->cfg->domains[0].subaddress = BYTES("+");
         return maildir_preset(r, &r->cfg->domains[0].maildir);
     }
     for (size_t i = 0; i < count; i++) {
@@ -790,4 +791,14 @@ const struct config_domain *config_domain_find(const struct config *cfg, struct 
         if (bytes_equal(cfg->domains[i].name, domain))
             return &cfg->domains[i];
     return NULL;
+}
+
+struct bytes config_domain_user(const struct config_domain *d, struct bytes local_part)
+{
+    if (bytes_equal(d->subaddress, BYTES("none")))
+        return local_part;
+    for (size_t i = 1; i < local_part.size; i++)
+        if (bytes_index(d->subaddress, local_part.data[i]) != BYTES_NOT_FOUND)
+            return bytes_head(local_part, i);
+    return local_part;
 }

@@ -64,7 +64,9 @@ struct config_domain {
     struct route_target target; /* of `deliver` */
     struct bytes maildir;       /* "/var/mail/%d/%u" */
     struct config_text_list aliases;
-    struct config_text_list users; /* when count > 0, RCPT to any other local part is 550 5.1.1 */
+    struct config_text_list virtual; /* virtual(5) tables */
+    struct config_text_list users;   /* when count > 0, RCPT to any other local part is 550 5.1.1; "/path": a file of names */
+    struct bytes subaddress;         /* the octets of which one may part user and tag; "none": no subaddresses */
 };
 
 /* What a login may write in MAIL FROM. */
@@ -150,5 +152,8 @@ const char *config_path_choose(const char *option);
 bool config_network_contains(const struct config_network_list *list, const uint8_t address[16]);
 /* NULL when the domain is none of ours. `domain` in lower case. */
 const struct config_domain *config_domain_find(const struct config *cfg, struct bytes domain);
+/* The user of a local part (without quotes) in that domain: what stands before the first delimiter of a subaddress. A delimiter at
+ * the very beginning parts nothing. */
+struct bytes config_domain_user(const struct config_domain *d, struct bytes local_part);
 
 #endif
