@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "queue/store_inside.h"
@@ -24,6 +25,7 @@ enum {
     MAP_SIZE_FIRST = 64 << 20,
     RESERVE_SIZE_MAX = 64 << 20,
     RESERVE_SHARE = 8,
+    DISK_FULL_SIZE = 8 << 20, /* with less than this left, a failed write is the disk's lack of room */
     COMMITS_PER_READER_CHECK = 256,
     FREE_DBI = 0,
     MAIN_DBI = 1
@@ -34,6 +36,11 @@ static const char *const db_names[DB_COUNT] = {
     STORE_DBS(DB)
 #undef DB
 };
+
+const char *store_db_name(enum store_db db)
+{
+    return db_names[db];
+}
 
 /* Only a full map carries a number: growing the map helps there and nowhere else. */
 RESULT store_fail(int rc, const char *why)
@@ -465,6 +472,14 @@ static RESULT meta_keep(struct store *s)
     return OK;
 }
 
+/* LMDB says EIO for a write that was cut short, and that is how a disk begins to be full. */
+static bool is_disk_full(const struct store *s)
+{
+    struct statvfs fs;
+
+    return statvfs(s->path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_FULL_SIZE;
+}
+
 RESULT store_commit(struct store *s)
 {
     ASSERT(s->write != NULL);
@@ -484,7 +499,7 @@ RESULT store_commit(struct store *s)
     }
     memset(s->verified, 0, sizeof s->verified);
     s->suspect = rc != MDB_MAP_FULL && rc != MDB_TXN_FULL && rc != MDB_BAD_TXN; /* these come before the first write */
-    return store_fail(rc, "cannot commit to disk");
+    return store_fail(rc == EIO && is_disk_full(s) ? ENOSPC : rc, "cannot commit to disk");
 }
 
 RESULT store_grow(struct store *s)

@@ -83,6 +83,14 @@ RESULT store_lane_delete(struct store *s, struct bytes lane);
 RESULT store_history_put(struct store *s, struct message_id id, struct walltime at, struct bytes row);
 /* Forgets rows older than `before`, at most `count_max` of them. */
 RESULT store_history_expire(struct store *s, struct walltime before, uint32_t count_max, uint32_t *count_out);
+/* The damaged rows that reads have met since the last commit, for the log; `id` is zero where the row tells none. False past
+ * the last. */
+struct store_noted {
+    const char *table;
+    struct message_id id;
+    uint32_t n; /* recipient or chunk */
+};
+bool store_noted(const struct store *s, size_t index, struct store_noted *noted_out);
 /* Moves the damaged rows that reads have met; count_out of them. A damaged head or chunk takes its whole message along, a
  * damaged recipient its place in the schedule; a damaged place is made again from its recipient. Worth an event. */
 RESULT store_quarantine_noted(struct store *s, uint32_t *count_out);

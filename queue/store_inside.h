@@ -107,6 +107,7 @@ RESULT store_seek(
 
 /* The payload under a key, its seal checked; damage is noted. */
 RESULT store_row_get(struct store *s, enum store_db db, const struct row_key *key, struct bytes *payload_out);
+const char *store_db_name(enum store_db db);
 /* Remembers a damaged row for store_quarantine_noted. */
 void store_note(struct store *s, enum store_db db, struct bytes key);
 

@@ -243,6 +243,28 @@ static RESULT note_settle(struct store *s, const struct store_note *note, struct
     return note->db == DB_LANE_DUE ? due_make_again(s, row_key_bytes(&note->key)) : OK;
 }
 
+bool store_noted(const struct store *s, size_t index, struct store_noted *noted_out)
+{
+    struct walltime next_try;
+    struct bytes lane;
+
+    if (index >= s->note_count)
+        return false;
+    const struct store_note *note = &s->notes[index];
+    struct bytes key = row_key_bytes(&note->key);
+    *noted_out = (struct store_noted){.table = store_db_name(note->db)};
+    struct result r = OK;
+    if (note->db == DB_MESSAGE)
+        r = row_key_id_get(key, &noted_out->id);
+    else if (note->db == DB_RECIPIENT || note->db == DB_BODY)
+        r = row_key_id_n_get(key, &noted_out->id, &noted_out->n);
+    else if (note->db == DB_LANE_DUE)
+        r = row_key_due_get(key, &lane, &next_try, &noted_out->id, &noted_out->n);
+    if (!is_ok(r))
+        noted_out->id = (struct message_id){0};
+    return true;
+}
+
 RESULT store_quarantine_noted(struct store *s, uint32_t *count_out)
 {
     struct hunt hunt = {.count = 0};

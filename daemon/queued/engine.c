@@ -358,7 +358,11 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
     for (struct tx *tx = e->batch.publish; tx != end; tx = tx->next)
         TRY(intake_publish(e, tx, now));
     if (e->batch.quarantine) {
+        struct store_noted noted;
         uint32_t count = 0;
+        for (size_t i = 0; store_noted(e->store, i, &noted); i++)
+            LOG(QUEUE_ROW_DAMAGED, LOG_STR("table", noted.table), LOG_MSG("id", noted.id), LOG_NUM("n", noted.n),
+                LOG_STR("why", "its checksum or form is wrong"));
         TRY(store_quarantine_noted(e->store, &count));
         e->rescan = e->rescan || count > 0;
     }

@@ -12,7 +12,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { DISK_LOOK_EVERY_MS = 1000, PATH_SIZE = 4096 };
+enum {
+    DISK_LOOK_EVERY_MS = 10,   /* while mail comes: what a fast disk takes in that time is little beside min_free */
+    DISK_LOOK_AGAIN_MS = 1000, /* while there is no room and nothing comes */
+    PATH_SIZE = 4096,
+};
 
 struct link {
     struct link *next;
@@ -146,7 +150,7 @@ static void work(void *ctx)
     struct walltime next = engine_deadline(q->engine);
     engine_stats_get(q->engine, &stats);
     if (!stats.open) /* look again for room, although nothing comes */
-        next = walltime_min(next, q->disk_look);
+        next = walltime_min(next, walltime_after(now, DISK_LOOK_AGAIN_MS));
     if (next.ms == WALLTIME_NEVER.ms)
         loop_timer_stop(q->loop, &q->timer);
     else
