@@ -298,6 +298,9 @@ static RESULT tls_read(struct reader *r, const struct config_tree_block *block)
     if ((certificate == NULL) != (key == NULL))
         return READER_FAIL(r, block->line, "tls: found a %s without its %s, expected both",
             key == NULL ? "certificate" : "key", key == NULL ? "key" : "certificate");
+    if (r->cfg->tls_certificates.count != r->cfg->tls_keys.count)
+        return READER_FAIL(r, block->line, "tls: found %zu certificates and %zu keys, expected one key for each",
+            r->cfg->tls_certificates.count, r->cfg->tls_keys.count);
     return OK;
 }
 
@@ -326,7 +329,7 @@ static RESULT listen_tls_read(struct reader *r, const struct config_tree_block *
     if (cell != NULL)
         TRY(word_read(r, cell, "tls", "none|opportunistic|required|implicit", &index));
     listen->tls = (enum listen_tls)index;
-    if (listen->tls < LISTEN_TLS_REQUIRED || r->cfg->tls_certificate.size > 0)
+    if (listen->tls < LISTEN_TLS_REQUIRED || r->cfg->tls_certificates.count > 0)
         return OK;
     return READER_FAIL(r, cell != NULL ? cell->line : block->line,
         "listen \"%.100s\" wants tls = %s, but there is no certificate; expected tls { certificate = \"…\" key = \"…\" "

@@ -102,7 +102,7 @@ struct config {
     } log;
     struct config_listen *listens;
     size_t listen_count;
-    struct bytes tls_certificate, tls_key; /* empty: none */
+    struct config_text_list tls_certificates, tls_keys; /* as many of one as of the other */
     struct {
         struct bytes users;
         int senders; /* enum sender_rule */

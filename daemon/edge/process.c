@@ -297,6 +297,11 @@ static void packet_handle(struct process *p, const struct msg *m, int fd)
             break;
         h->on_channel(p->ctx, m->sup_channel.peer, m->sup_channel.index, fd);
         return;
+    case MSG_sup_credentials:
+        if (fd < 0 || h->on_credentials == NULL)
+            break;
+        h->on_credentials(p->ctx, fd);
+        return;
     case MSG_sup_go:
         h->on_go(p->ctx);
         break;

@@ -4,9 +4,12 @@
  * (T1) in.data is either the caller's buffer (in_kept NULL) or in_kept; never both. */
 #include "daemon/edge/tls.h"
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 struct tls_context {
     SSL_CTX *ssl;
@@ -216,6 +219,147 @@ tls_context_server(struct bytes certificate, struct bytes key, struct tls_contex
     SSL_CTX_set_tlsext_servername_callback(ctx->ssl, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(ctx->ssl, ctx);
     *ctx_out = ctx;
+    return OK;
+}
+
+RESULT
+tls_context_add(struct tls_context *ctx, struct bytes certificate, struct bytes key)
+{
+    TRY(chain_load(ctx->ssl, certificate));
+    return key_load(ctx->ssl, key);
+}
+
+static X509 *first_certificate(const struct tls_context *ctx)
+{
+    (void)SSL_CTX_set_current_cert(ctx->ssl, SSL_CERT_SET_FIRST);
+    return SSL_CTX_get0_certificate(ctx->ssl);
+}
+
+bool tls_context_serves(const struct tls_context *ctx, struct bytes name)
+{
+    X509 *certificate = first_certificate(ctx);
+
+    return certificate != NULL && name.size > 0 &&
+           X509_check_host(
+               certificate, (const char *)name.data, name.size, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+}
+
+static bool shares_a_name(const struct tls_context *ctx, X509 *other)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(other, NID_subject_alt_name, NULL, NULL);
+    bool shared = false;
+
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && !shared; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_DNS)
+            shared = tls_context_serves(ctx,
+                (struct bytes){ASN1_STRING_get0_data(name->d.dNSName), (size_t)ASN1_STRING_length(name->d.dNSName)});
+    }
+    GENERAL_NAMES_free(names);
+    return shared || X509_NAME_cmp(X509_get_subject_name(other), X509_get_subject_name(first_certificate(ctx))) == 0;
+}
+
+bool tls_context_goes_with(const struct tls_context *ctx, const struct tls_context *other)
+{
+    X509 *fresh = first_certificate(other);
+    int kind = EVP_PKEY_get_base_id(X509_get0_pubkey(fresh));
+
+    if (!shares_a_name(ctx, fresh))
+        return false;
+    (void)SSL_CTX_set_current_cert(ctx->ssl, SSL_CERT_SET_FIRST);
+    do {
+        if (EVP_PKEY_get_base_id(X509_get0_pubkey(SSL_CTX_get0_certificate(ctx->ssl))) == kind)
+            return false;
+    } while (SSL_CTX_set_current_cert(ctx->ssl, SSL_CERT_SET_NEXT) == 1);
+    return true;
+}
+
+int64_t tls_context_expires(const struct tls_context *ctx)
+{
+    int64_t first = INT64_MAX;
+    struct tm end;
+
+    (void)SSL_CTX_set_current_cert(ctx->ssl, SSL_CERT_SET_FIRST);
+    do {
+        if (ASN1_TIME_to_tm(X509_get0_notAfter(SSL_CTX_get0_certificate(ctx->ssl)), &end) != 1)
+            continue;
+        int64_t at = timegm(&end);
+        first = at < first ? at : first;
+    } while (SSL_CTX_set_current_cert(ctx->ssl, SSL_CERT_SET_NEXT) == 1);
+    return first;
+}
+
+/* They live as long as the SSL_CTX, which sessions keep alive. */
+struct tickets {
+    size_t count;
+    uint8_t keys[TLS_TICKET_KEYS_MAX][TLS_TICKET_KEY_SIZE];
+};
+
+static void tickets_free(void *parent, void *memory, CRYPTO_EX_DATA *data, int index, long number, void *pointer)
+{
+    (void)parent;
+    (void)data;
+    (void)index;
+    (void)number;
+    (void)pointer;
+    if (memory != NULL)
+        explicit_bzero(memory, sizeof(struct tickets));
+    mem_free(memory);
+}
+
+static int tickets_index(void)
+{
+    static int index = -1;
+
+    if (index < 0)
+        index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, tickets_free);
+    return index;
+}
+
+/* A key is a name of 16 octets, 32 of HMAC key and 32 of AES key. */
+static int on_ticket(
+    SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int make)
+{
+    enum { NAME_SIZE = 16, MAC_KEY_SIZE = 32 };
+    const struct tickets *tickets = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), tickets_index());
+    const uint8_t *key = tickets->keys[0];
+    size_t used = 0;
+
+    if (make != 0) {
+        memcpy(name, key, NAME_SIZE);
+        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
+            return -1;
+    } else {
+        while (used < tickets->count && memcmp(name, tickets->keys[used], NAME_SIZE) != 0)
+            used++;
+        if (used == tickets->count)
+            return 0; /* none of ours: a whole handshake */
+        key = tickets->keys[used];
+    }
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(key + NAME_SIZE), MAC_KEY_SIZE),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+        OSSL_PARAM_construct_end(),
+    };
+    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key + NAME_SIZE + MAC_KEY_SIZE, iv, make) != 1 ||
+        EVP_MAC_CTX_set_params(mac, parameters) != 1)
+        return -1;
+    return used == 0 ? 1 : 2;
+}
+
+RESULT
+tls_context_tickets(struct tls_context *ctx, uint8_t keys[TLS_TICKET_KEYS_MAX][TLS_TICKET_KEY_SIZE], size_t count)
+{
+    struct tickets *tickets = mem_take_zero(sizeof *tickets);
+
+    ASSERT(count > 0 && count <= TLS_TICKET_KEYS_MAX);
+    if (tickets == NULL || SSL_CTX_set_ex_data(ctx->ssl, tickets_index(), tickets) != 1) {
+        mem_free(tickets);
+        return FAIL(CODE_FULL, "out of memory");
+    }
+    memcpy(tickets->keys, keys, count * TLS_TICKET_KEY_SIZE);
+    tickets->count = count;
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx->ssl, on_ticket);
     return OK;
 }
 

@@ -28,6 +28,22 @@ RESULT
 tls_context_client(struct tls_context **ctx_out);
 void tls_context_free(struct tls_context **ctx);
 
+/* A second pair beside the first, whose key is of another kind. */
+RESULT
+tls_context_add(struct tls_context *ctx, struct bytes certificate, struct bytes key);
+/* Whether the first certificate is for this host name. */
+bool tls_context_serves(const struct tls_context *ctx, struct bytes name);
+/* Whether `other`'s certificate is for a name of ctx's and its key of a kind that ctx has not. */
+bool tls_context_goes_with(const struct tls_context *ctx, const struct tls_context *other);
+/* Seconds since 1970: the end of the first certificate that ends. */
+int64_t tls_context_expires(const struct tls_context *ctx);
+
+/* Keys of session tickets (RFC 5077, RFC 8446 4.6.1), newest first: the first makes new tickets, all are understood; a ticket of
+ * an older one is answered with a new one. Once per context. CODE_FULL when the heap has none. */
+enum { TLS_TICKET_KEY_SIZE = 80, TLS_TICKET_KEYS_MAX = 2 };
+RESULT
+tls_context_tickets(struct tls_context *ctx, uint8_t keys[TLS_TICKET_KEYS_MAX][TLS_TICKET_KEY_SIZE], size_t count);
+
 /* SNI (RFC 6066): asked once per server session that names a host; NULL keeps the session's own context. */
 typedef struct tls_context *tls_name_chooser(void *owner, struct bytes name);
 void tls_context_chooser(struct tls_context *ctx, tls_name_chooser *choose, void *owner);

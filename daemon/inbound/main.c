@@ -1,4 +1,4 @@
-/* Start-up as a checklist: users' names and certificate while files can be read, the census, the doors; then the channel to
+/* Start-up as a checklist: users' names while files can be read, the census, the doors; then certificates and the channel to
  * queued, and the ports once ids are in stock, so that the first client is not told to come again. */
 #include "daemon/inbound/inbound.h"
 
@@ -7,10 +7,11 @@
 
 #include "daemon/auth/mechanisms.h"
 #include "daemon/base/log.h"
+#include "daemon/edge/clock.h"
 #include "daemon/edge/listener.h"
 #include "daemon/inbound/session.h"
 
-enum { LISTENERS_MAX = 256, PEM_SIZE_MAX = 262144 };
+enum { LISTENERS_MAX = 256, DAYS_WARNED = 14, DAY_MS = 86400000 };
 
 /* A listening socket: waiting for the start, then open. */
 struct gate {
@@ -106,6 +107,34 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
         close(fd);
 }
 
+/* The first ones must be good; later ones that are not, or that have ended, leave those in force that are. */
+static void on_credentials(void *ctx, int fd)
+{
+    struct inbound_process *ip = ctx;
+    struct tls_store *fresh;
+    int64_t now = clock_walltime().ms;
+    struct result r = tls_store_take(fd, &fresh);
+
+    if (is_ok(r) && ip->in.tls != NULL && tls_store_expires(fresh) * 1000 < now &&
+        tls_store_expires(ip->in.tls) * 1000 >= now) {
+        tls_store_free(&fresh);
+        r = FAIL(CODE_REFUSED, "a certificate has ended already");
+    }
+    if (!is_ok(r)) {
+        if (ip->in.tls == NULL)
+            process_fail(ip->process, r.why);
+        else
+            LOG(TLS_REFUSED, LOG_STR("why", r.why));
+        return;
+    }
+    tls_store_free(&ip->in.tls);
+    ip->in.tls = fresh;
+    int64_t days = (tls_store_expires(fresh) * 1000 - now) / DAY_MS;
+    LOG(TLS_LOADED, LOG_NUM("certificates", tls_store_pair_count(fresh)), LOG_NUM("days_left", days));
+    if (days < DAYS_WARNED)
+        LOG(TLS_ENDS, LOG_NUM("days_left", days));
+}
+
 static void on_go(void *ctx)
 {
     struct inbound_process *ip = ctx;
@@ -140,48 +169,13 @@ static void on_drain(void *ctx)
         on_emptied(&ip->in);
 }
 
-static const struct process_handlers HANDLERS = {
-    .on_channel = on_channel, .on_listener = on_listener, .on_go = on_go, .on_drain = on_drain};
+static const struct process_handlers HANDLERS = {.on_channel = on_channel,
+    .on_listener = on_listener,
+    .on_go = on_go,
+    .on_drain = on_drain,
+    .on_credentials = on_credentials};
 
 /* --- start-up --- */
-
-static RESULT file_read(const char *path, struct buf *out)
-{
-    FILE *file = fopen(path, "rb");
-    size_t got;
-
-    if (file == NULL)
-        return FAIL_SYS(errno, "the file cannot be opened");
-    got = fread(out->data, 1, out->size_max, file);
-    out->size = got;
-    fclose(file);
-    return got < out->size_max ? OK : FAIL(CODE_FULL, "the file is too large");
-}
-
-static RESULT certificate_load(struct inbound *in)
-{
-    const struct config *cfg = in->cfg;
-    uint8_t *octets;
-    struct buf certificate, key;
-    struct result r;
-
-    if (cfg->tls_certificate.size == 0)
-        return OK;
-    octets = mem_take((size_t)PEM_SIZE_MAX * 2);
-    if (octets == NULL)
-        return FAIL(CODE_FULL, "out of memory");
-    buf_init(&certificate, octets, PEM_SIZE_MAX);
-    buf_init(&key, octets + PEM_SIZE_MAX, PEM_SIZE_MAX);
-    r = file_read((const char *)cfg->tls_certificate.data, &certificate);
-    if (is_ok(r) && cfg->tls_key.size > 0)
-        r = file_read((const char *)cfg->tls_key.data, &key);
-    if (is_ok(r))
-        r = tls_context_server(
-            buf_bytes(&certificate), buf_bytes(cfg->tls_key.size > 0 ? &key : &certificate), &in->tls);
-    explicit_bzero(octets, (size_t)PEM_SIZE_MAX * 2);
-    mem_free(octets);
-    return r;
-}
 
 static enum smtp_class class_of(enum listen_class class)
 {
@@ -205,7 +199,8 @@ static void door_fill(struct door *door, const struct inbound *in, const struct 
     door->listen = listen;
     door->class = listen == NULL ? LISTEN_LOCAL : listen->class;
     door->tls = listen == NULL ? LISTEN_TLS_NONE : listen->tls;
-    starttls = in->tls != NULL && (door->tls == LISTEN_TLS_OPPORTUNISTIC || door->tls == LISTEN_TLS_REQUIRED);
+    starttls =
+        cfg->tls_certificates.count > 0 && (door->tls == LISTEN_TLS_OPPORTUNISTIC || door->tls == LISTEN_TLS_REQUIRED);
     door->smtp = (struct smtp_server_config){
         .hostname = cfg->hostname,
         .class = class_of(door->class),
@@ -236,7 +231,6 @@ static RESULT inbound_init(struct inbound_process *ip)
     size_t count = in->cfg->listen_count;
 
     users_load(&in->users);
-    TRY(certificate_load(in));
     TRY(census_open((uint64_t)getppid(), in->cfg->limits.sessions, &in->census));
     TRY(conn_room_new(in->loop, &in->room));
     in->clerk = clerk_new(in->loop, session_answered);
@@ -263,7 +257,7 @@ static void inbound_fini(struct inbound_process *ip)
     depot_free(&in->depot);
     clerk_free(&in->clerk);
     census_close(&in->census);
-    tls_context_free(&in->tls);
+    tls_store_free(&in->tls);
     users_fini(&in->users);
     mem_free(ip->doors);
 }

@@ -326,7 +326,7 @@ static void tls_begin(struct session *s)
 {
     struct tls *tls;
 
-    if (s->in->tls == NULL || !is_ok(tls_accept(s->in->tls, &tls))) {
+    if (s->in->tls == NULL || !is_ok(tls_accept(tls_store_context(s->in->tls), &tls))) {
         s->why = "tls";
         conn_close(s->io);
         return;

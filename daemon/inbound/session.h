@@ -10,6 +10,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/edge/conn.h"
+#include "daemon/edge/tls_store.h"
 #include "daemon/inbound/census.h"
 #include "daemon/inbound/clerk.h"
 #include "daemon/inbound/depot.h"
@@ -33,7 +34,7 @@ struct inbound {
     struct depot *depot;
     struct clerk *clerk; /* NULL: no listener has auth */
     struct census *census;
-    struct tls_context *tls; /* NULL: no certificate */
+    struct tls_store *tls; /* NULL: no certificate */
     struct users users;
     struct session *first;
     uint64_t last_session;

@@ -69,6 +69,7 @@ RESULT child_spawn(struct child *c, const struct child_kit *kit, struct instant 
     LOG(CHILD_STARTED, LOG_STR("role", ipc_role_name(c->role)), LOG_NUM("pid", pid));
     child_give_log(c, kit);
     child_give_configuration(c, kit);
+    child_give_credentials(c, kit);
     give_listeners(c, kit);
     return OK;
 }
@@ -126,6 +127,14 @@ void child_give_configuration(struct child *c, const struct child_kit *kit)
         .sup_config = {.generation = kit->generation, .index = c->number, .path = bytes_of(kit->configuration->path)}};
 
     child_send(c, &m, kit->configuration->text_fd);
+}
+
+void child_give_credentials(struct child *c, const struct child_kit *kit)
+{
+    struct msg m = {.kind = MSG_sup_credentials};
+
+    if (c->role == ROLE_INBOUND && kit->credentials_fd >= 0)
+        child_send(c, &m, kit->credentials_fd);
 }
 
 void child_kill(const struct child *c)

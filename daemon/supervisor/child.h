@@ -44,7 +44,7 @@ struct child_kit {
     const struct configuration *configuration;
     uint32_t generation;
     const struct listeners *listeners;
-    int inject_fd, control_fd, log_fd, lock_fd;
+    int inject_fd, control_fd, log_fd, lock_fd, credentials_fd;
 };
 
 /* Forks and runs this program again as the child's role. */
@@ -55,6 +55,8 @@ void child_connect(struct child *a, struct child *b);
 void child_say(struct child *c, enum msg_kind kind);
 void child_send(struct child *c, const struct msg *m, int fd);
 void child_give_log(struct child *c, const struct child_kit *kit);
+/* To inbound, where there are certificates. */
+void child_give_credentials(struct child *c, const struct child_kit *kit);
 void child_give_configuration(struct child *c, const struct child_kit *kit);
 void child_kill(const struct child *c);
 /* It does not run any more. */

@@ -76,21 +76,22 @@ static RESULT memory_file(struct bytes text, int *fd_out)
     return OK;
 }
 
-/* What every inbound process will open is looked at here, where an operator still reads what is wrong. */
+/* What credentials_read will read is looked at here, where an operator still reads what is wrong. */
 static RESULT tls_files_check(const char *path, const struct config *tree, struct config_error *error_out)
 {
-    const struct bytes files[] = {tree->tls_certificate, tree->tls_key};
+    size_t count = tree->tls_certificates.count;
 
-    for (size_t i = 0; i < COUNT_OF(files); i++) {
-        int fd = files[i].size == 0 ? 0 : open((const char *)files[i].data, O_RDONLY | O_CLOEXEC);
+    for (size_t i = 0; i < count * 2; i++) {
+        const struct config_text_list *list = i < count ? &tree->tls_certificates : &tree->tls_keys;
+        const char *file = (const char *)list->items[i % count].data;
+        int fd = open(file, O_RDONLY | O_CLOEXEC);
         if (fd < 0) {
             int sys = errno;
             snprintf(error_out->text, sizeof error_out->text, "%s: tls: %s = \"%.300s\": %s", path,
-                i == 0 ? "certificate" : "key", (const char *)files[i].data, strerror(sys));
+                i < count ? "certificate" : "key", file, strerror(sys));
             return FAIL_SYS(sys, "a file of the tls block cannot be opened");
         }
-        if (fd > 0)
-            close(fd);
+        close(fd);
     }
     return OK;
 }

@@ -21,6 +21,7 @@
 #include "daemon/edge/clock.h"
 #include "daemon/edge/passing.h"
 #include "daemon/supervisor/child.h"
+#include "daemon/supervisor/credentials.h"
 #include "daemon/supervisor/notify.h"
 #include "daemon/supervisor/pickup.h"
 #include "daemon/supervisor/places.h"
@@ -42,6 +43,7 @@ struct supervisor {
     struct configuration configuration;
     uint32_t generation;
     struct listeners listeners;
+    struct credentials credentials;
     int inject_fd, control_fd, log_fd, lock_fd, signal_fd;
     char inject_path[PLACES_PATH_SIZE_MAX], control_path[PLACES_PATH_SIZE_MAX];
     struct child children[CHILD_COUNT_MAX];
@@ -67,6 +69,7 @@ static struct child_kit kit_of(const struct supervisor *s)
         .control_fd = s->control_fd,
         .log_fd = s->log_fd,
         .lock_fd = s->lock_fd,
+        .credentials_fd = s->credentials.fd,
     };
 }
 
@@ -441,6 +444,11 @@ static void reload(struct supervisor *s)
         r = log_open(next.tree, &log_fd, &error);
     if (is_ok(r))
         r = listeners_open(next.tree, &s->listeners, &next_listeners, &error);
+    if (is_ok(r)) {
+        r = credentials_read(next.tree, clock_instant(), &s->credentials, &error);
+        if (!is_ok(r))
+            listeners_close(&next_listeners);
+    }
     if (!is_ok(r)) {
         reload_refused(next.path, error.text[0] != 0 ? error.text : r.why);
         if (log_fd >= 0)
@@ -512,13 +520,25 @@ static int64_t wait_ms(const struct supervisor *s)
 
     if (s->phase == PHASE_RUNNING)
         first = instant_min(first, pickup_deadline(&s->pickup));
-
+    if (s->phase == PHASE_RUNNING || s->phase == PHASE_RELOADING)
+        first = instant_min(first, credentials_deadline(&s->credentials));
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
         if (s->children[i].state == CHILD_WAITING)
             first = instant_min(first, s->children[i].restart_at);
     if (first.ms == INSTANT_NEVER.ms)
         return -1;
     return first.ms <= now.ms ? 0 : first.ms - now.ms < 60000 ? first.ms - now.ms : 60000;
+}
+
+/* Certificates that were renewed go to every inbound process, those of older generations too. */
+static void credentials_look(struct supervisor *s)
+{
+    if (!credentials_turn(&s->credentials, tree(s), clock_instant()))
+        return;
+    struct child_kit kit = kit_of(s);
+    for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
+        if (s->children[i].pid > 0)
+            child_give_credentials(&s->children[i], &kit);
 }
 
 static void turn(struct supervisor *s)
@@ -548,6 +568,8 @@ static void turn(struct supervisor *s)
             child_start(s, c);
     }
     phases_step(s);
+    if (s->phase == PHASE_RUNNING || s->phase == PHASE_RELOADING)
+        credentials_look(s);
     if (s->phase == PHASE_RUNNING)
         pickup_turn(&s->pickup, tree(s), s->configuration.path, clock_instant());
     if (s->reload_wanted && (s->phase == PHASE_RUNNING || s->phase == PHASE_RELOADING)) {
@@ -576,6 +598,7 @@ static RESULT prepare(struct supervisor *s, struct config_error *error_out)
     TRY(signals_take(s));
     TRY(places_lock(tree(s), &s->lock_fd, error_out));
     TRY(places_make(tree(s), error_out));
+    TRY(credentials_read(tree(s), clock_instant(), &s->credentials, error_out));
     TRY(local_sockets_open(s, error_out));
     /* A killed server's last child gives its lock back a moment before its sockets. */
     struct instant deadline = instant_after(clock_instant(), BIND_WAIT_MS);
@@ -589,6 +612,7 @@ static RESULT prepare(struct supervisor *s, struct config_error *error_out)
 static void finish(struct supervisor *s)
 {
     listeners_close(&s->listeners);
+    credentials_close(&s->credentials);
     if (s->inject_fd >= 0)
         unlink(s->inject_path);
     if (s->control_fd >= 0)
@@ -607,8 +631,13 @@ int supervisor_run(const char *path, const struct house_role roles[ROLE_COUNT])
     static struct supervisor s;
     struct config_error error = {0};
 
-    s = (struct supervisor){
-        .roles = roles, .inject_fd = -1, .control_fd = -1, .log_fd = -1, .lock_fd = -1, .signal_fd = -1};
+    s = (struct supervisor){.roles = roles,
+        .credentials = {.fd = -1, .next_look = INSTANT_NEVER, .rotate_at = INSTANT_NEVER},
+        .inject_fd = -1,
+        .control_fd = -1,
+        .log_fd = -1,
+        .lock_fd = -1,
+        .signal_fd = -1};
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
         s.children[i].socket = -1;
     notify_init();

@@ -98,7 +98,7 @@ static void contract_sample(void **state)
     (void)state;
     assert_text(cfg->hostname, "mail.example.org");
     assert_text(cfg->origin, "example.org");
-    assert_text(cfg->tls_certificate, "/etc/mansio/cert.pem");
+    assert_text(cfg->tls_certificates.items[0], "/etc/mansio/cert.pem");
     assert_int_equal(cfg->listens[0].endpoint_count, 2);
     assert_int_equal(cfg->listens[0].xclient_from.count, 0);
     assert_true(config_network_contains(&cfg->relay_from, bare));
@@ -176,6 +176,7 @@ static const struct {
         ":2: ~required, but there is no certificate"},
     {"submissions without certificate", "listen submissions { address = *:465 }",
         ":1: ~implicit, but there is no certificate"},
+    {"more keys than certificates", "tls { certificate = /c\n key = { /k, /l } }", "1 certificates and 2 keys"},
     {"certificate without key", "tls { certificate = /c }", "found a certificate without its key"},
     {"relative path", "state_dir = var/lib", "state_dir: found 'var/lib', expected a path that begins with /"},
     {"listener without class", "listen extra { address = *:26 }", "listen \"extra\" has no class"},
