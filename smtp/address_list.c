@@ -367,6 +367,10 @@ static RESULT plain_octet(struct address_list *l, uint8_t octet)
         return angle_close(l);
     case ':':
         return colon(l);
+    case ',': /* within a route */
+        l->last = TOKEN_NONE;
+        l->gap = false;
+        return OK;
     case '\\':
         TRY(word_octet(l, octet));
         return doubt(l, "a backslash outside of quotes");

@@ -24,7 +24,7 @@ void completion_init(struct completion *c, const struct completion_config *cfg)
     ASSERT(cfg->full_name.size <= COMPLETION_NAME_SIZE_MAX);
     c->cfg = cfg;
     c->state = COMPLETION_FIELD;
-    c->line_begins = c->resent_block = c->resent_over = c->sender_due = false;
+    c->line_begins = c->resent_block = c->resent_over = c->sender_due = c->bcc_lost = false;
     c->last = c->kind = 0;
     c->seen = c->stripped = 0;
     buf_init(&c->field, c->field_room, sizeof c->field_room);
@@ -236,6 +236,19 @@ static RESULT field_put_completed(
     return buf_put(out, bytes_after(whole, written));
 }
 
+/* A piece of a Bcc field's value that is not passed on. */
+static void bcc_keep(struct completion *c, struct bytes piece)
+{
+    if (c->cfg->bcc != NULL && !is_ok(buf_put(c->cfg->bcc, piece)))
+        c->bcc_lost = true;
+}
+
+static void bcc_begin(struct completion *c)
+{
+    if (c->cfg->bcc != NULL && c->cfg->bcc->size > 0)
+        bcc_keep(c, BYTES(","));
+}
+
 static void kind_note(struct completion *c, enum header_kind kind)
 {
     uint32_t bit = UINT32_C(1) << kind;
@@ -276,6 +289,10 @@ static RESULT field_end(struct completion *c, struct buf *out)
     kind_note(c, kind);
     value_at = (size_t)(field.value.data - whole.data);
     if (is_bcc(kind) && c->cfg->strip_bcc) {
+        if (kind == HEADER_BCC) {
+            bcc_begin(c);
+            bcc_keep(c, field.value);
+        }
         buf_reset(&c->field);
         return OK;
     }
@@ -315,6 +332,10 @@ static RESULT field_overflow(struct completion *c, struct buf *out)
     kind_note(c, c->kind);
     if (c->kind == HEADER_FROM)
         c->sender_due = true;
+    if (c->kind == HEADER_BCC && c->cfg->strip_bcc) {
+        bcc_begin(c);
+        bcc_keep(c, bytes_after(buf_bytes(&c->field), (size_t)bytes_index(buf_bytes(&c->field), ':') + 1));
+    }
     if (!is_bcc(c->kind) || !c->cfg->strip_bcc)
         TRY(buf_put(out, buf_bytes(&c->field)));
     buf_reset(&c->field);
@@ -322,7 +343,18 @@ static RESULT field_overflow(struct completion *c, struct buf *out)
     return OK;
 }
 
-/* A line has begun with this octet. True in *ended_out: what was held is out, and the octet begins something new. */
+/* An octet of a field that is not held. */
+static RESULT octet_pass(struct completion *c, uint8_t octet, bool line_ends, struct buf *out)
+{
+    c->line_begins = line_ends;
+    if (!is_bcc(c->kind) || !c->cfg->strip_bcc)
+        return buf_put_octet(out, octet);
+    if (c->kind == HEADER_BCC)
+        bcc_keep(c, (struct bytes){&octet, 1});
+    return OK;
+}
+
+/* A line begins with this octet: a fold, or the end of the field before it. */
 static RESULT line_begin(struct completion *c, uint8_t octet, struct buf *out)
 {
     bool blank = octet == ' ' || octet == '\t';
@@ -357,21 +389,13 @@ static RESULT octet_take(struct completion *c, uint8_t octet, struct buf *out)
     bool line_ends = c->last == '\r' && octet == '\n';
 
     c->last = octet;
-    if (c->state == COMPLETION_PASSING) {
-        if (!is_bcc(c->kind) || !c->cfg->strip_bcc)
-            TRY(buf_put_octet(out, octet));
-        c->line_begins = line_ends;
-        return OK;
-    }
+    if (c->state == COMPLETION_PASSING)
+        return octet_pass(c, octet, line_ends, out);
     if (buf_left(&c->field) == 0) {
         TRY(field_overflow(c, out));
         if (c->state == COMPLETION_DONE)
             return buf_put_octet(out, octet);
-        c->last = octet;
-        if (!is_bcc(c->kind) || !c->cfg->strip_bcc)
-            TRY(buf_put_octet(out, octet));
-        c->line_begins = line_ends;
-        return OK;
+        return octet_pass(c, octet, line_ends, out);
     }
     TRY(buf_put_octet(&c->field, octet));
     if (!line_ends)

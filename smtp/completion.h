@@ -38,6 +38,8 @@ struct completion_config {
     struct bytes message_id;     /* without <>; also used for Resent-Message-ID */
     struct bytes no_destination; /* a whole field without CRLF, at most COMPLETION_DESTINATION_SIZE_MAX; empty: none */
     struct walltime now;
+    struct buf
+        *bcc; /* takes the values of the Bcc fields that are stripped (not Resent-Bcc), joined by commas; may be NULL */
 };
 
 struct completion {
@@ -49,6 +51,7 @@ struct completion {
     bool resent_block; /* within the newest Resent block */
     bool resent_over;
     bool sender_due; /* From is somebody else */
+    bool bcc_lost;   /* cfg->bcc had no room */
     uint32_t seen;   /* kinds, a set of 1 << enum header_kind; of Resent fields the newest block's only */
     uint32_t stripped;
     struct buf field;

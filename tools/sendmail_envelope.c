@@ -158,6 +158,18 @@ static int fields_take(struct sendmail *s, struct bytes header, bool resent)
     return status;
 }
 
+/* Without the first `count`: the other tradition of -t, where the command line names who does not get the message. */
+static void recipients_drop(struct sendmail_envelope *e, size_t count)
+{
+    if (count == 0)
+        return;
+    e->recipient_count -= count;
+    memmove(e->recipients, e->recipients + count, e->recipient_count * sizeof *e->recipients);
+    mem_free(e->index); /* its numbers are of no more use */
+    e->index = NULL;
+    e->index_room = 0;
+}
+
 int sendmail_envelope_make(struct sendmail *s)
 {
     struct bytes header = sendmail_input_bytes(&s->input);
@@ -167,9 +179,12 @@ int sendmail_envelope_make(struct sendmail *s)
     for (size_t i = 0; status == EX_OK && i < s->options.recipient_count; i++)
         status = sendmail_envelope_add(s, s->options.recipients[i], 0, bytes_of(s->options.recipients[i]));
     if (status == EX_OK && s->options.from_header) {
+        size_t argument_count = s->cfg->submission.t_arguments_remove ? s->envelope.recipient_count : 0;
+
         resent_block_find(header, &at, &size);
         status =
             size > 0 ? fields_take(s, bytes_head(bytes_after(header, at), size), true) : fields_take(s, header, false);
+        recipients_drop(&s->envelope, argument_count);
     }
     if (status != EX_OK || s->envelope.recipient_count > 0)
         return status;

@@ -55,14 +55,15 @@ int sendmail_message_make(struct sendmail *s)
     struct buf id = BUF(room);
     struct completion_config cfg = {
         .add = true,
-        .strip_bcc = true,
+        .strip_bcc = s->options.from_header, /* else by the daemon's policy, submission { local_bcc } */
+        .sender = s->cfg->submission.sender,
         .origin = s->cfg->origin,
         .user = s->user.address,
         .from =
             s->options.sender != NULL && s->envelope.reverse_path.size > 0 ? s->envelope.reverse_path : s->user.address,
         .full_name = bytes_head(s->options.full_name != NULL ? bytes_of(s->options.full_name) : s->user.full_name,
             COMPLETION_NAME_SIZE_MAX),
-        .no_destination = BYTES("Cc: recipient list not shown: ;"),
+        .no_destination = s->cfg->submission.no_destination,
         .now = now_wall(),
     };
     struct result r = message_id_make(&id, s->cfg->hostname);

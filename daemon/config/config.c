@@ -10,6 +10,7 @@
 #include "daemon/config/local_name.h"
 #include "daemon/config/tree.h"
 #include "daemon/config/value.h"
+#include "smtp/header.h"
 
 enum {
     CONFIG_FILE_SIZE_MAX = 16 * 1024 * 1024,
@@ -337,6 +338,18 @@ static RESULT listen_tls_read(struct reader *r, const struct config_tree_block *
         (const char *)block->title.data, listen->tls == LISTEN_TLS_REQUIRED ? "required" : "implicit");
 }
 
+/* Users' programs leak Bcc fields, other servers' mail is not ours to change (docs/envelope-and-headers.md). */
+static RESULT listen_bcc_read(struct reader *r, const struct config_tree_block *block, struct config_listen *listen)
+{
+    const struct config_tree_cell *cell = only_cell(block, "bcc");
+    unsigned index = listen->class == LISTEN_SMTP ? BCC_KEEP : BCC_STRIP;
+
+    if (cell != NULL)
+        TRY(word_read(r, cell, "bcc", "keep|strip|split", &index));
+    listen->bcc = (enum bcc_policy)index;
+    return OK;
+}
+
 /* An address that nobody wrote. */
 static RESULT endpoints_preset(struct reader *r, struct config_listen *listen, const char *const *texts, size_t count)
 {
@@ -384,6 +397,7 @@ static RESULT listens_read(struct reader *r)
         TRY(text_keep(r->cfg, block.title, &listen->title));
         TRY(listen_class_read(r, &block, listen));
         TRY(listen_tls_read(r, &block, listen));
+        TRY(listen_bcc_read(r, &block, listen));
         TRY(block_read(r, &block, listen));
         if (listen->endpoint_count == 0)
             return READER_FAIL(r, block.line,
@@ -625,6 +639,22 @@ static RESULT retry_read(struct reader *r, const struct config_tree_block *block
     return OK;
 }
 
+/* The field that stands for the recipients when Bcc was the only one and has gone. */
+static RESULT submission_read(struct reader *r, const struct config_tree_block *block)
+{
+    const struct config_tree_cell *cell = only_cell(block, "no_destination");
+    struct bytes field = cell != NULL ? cell->text : BYTES("Cc: recipient list not shown: ;");
+    enum header_kind kind = header_kind_of(header_line_name(field));
+    bool plain = field.size <= NO_DESTINATION_SIZE_MAX;
+
+    for (size_t i = 0; i < field.size; i++)
+        plain = plain && field.data[i] >= 0x20 && field.data[i] < 0x7f;
+    if (!plain || (field.size > 0 && kind != HEADER_TO && kind != HEADER_CC))
+        return wrong(
+            r, cell, "no_destination", "a whole To or Cc field such as \"To: undisclosed-recipients:;\", or \"\"");
+    return text_keep(r->cfg, field, &r->cfg->submission.no_destination);
+}
+
 static uint32_t core_count(void)
 {
     cpu_set_t set;
@@ -655,7 +685,7 @@ static RESULT tree_read(struct reader *r)
 {
     static const enum config_block singles[] = {CONFIG_BLOCK_ROOT, CONFIG_BLOCK_LOG, CONFIG_BLOCK_TLS,
         CONFIG_BLOCK_AUTH, CONFIG_BLOCK_DNS, CONFIG_BLOCK_RETRY, CONFIG_BLOCK_TIMEOUTS, CONFIG_BLOCK_LIMITS,
-        CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN};
+        CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN, CONFIG_BLOCK_SUBMISSION};
     static const char *const loopback[] = {"127.0.0.0/8", "::1"};
     struct config *cfg = r->cfg;
 
@@ -672,6 +702,8 @@ static RESULT tree_read(struct reader *r)
             TRY(dns_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_RETRY)
             TRY(retry_read(r, &block));
+        if (singles[i] == CONFIG_BLOCK_SUBMISSION)
+            TRY(submission_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "relay_from").set) {
             void *items;
 

@@ -128,12 +128,18 @@ struct config {
         uint32_t inbound, outbound; /* processes; default: the number of cores */
     } processes;
     int64_t history_keep; /* how long finished attempts are remembered */
+    struct { /* what is done to mail that is handed in: by sendmail, run_dir/inject, listeners for submission */
+        bool sender;
+        struct bytes no_destination; /* a whole header field; empty: none */
+        enum bcc_policy local_bcc;
+        bool t_arguments_remove; /* sendmail -t: addresses on the command line are taken from those of the header */
+    } submission;
     bool double_bounce_to_postmaster;
     uint64_t dsn_return_size_max; /* over it a DSN returns the header only */
     bool send_8bit_raw;           /* to peers without 8BITMIME; default false: 5.6.3 */
 };
 
-enum { CONFIG_ERROR_SIZE_MAX = 1024 };
+enum { CONFIG_ERROR_SIZE_MAX = 1024, NO_DESTINATION_SIZE_MAX = 512 };
 struct config_error {
     char text[CONFIG_ERROR_SIZE_MAX]; /* "file:line: what was read and what was expected" */
 };

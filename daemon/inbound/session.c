@@ -10,6 +10,7 @@
 #include "daemon/base/log.h"
 #include "daemon/edge/clock.h"
 #include "daemon/edge/loop.h"
+#include "daemon/inbound/letter.h"
 #include "daemon/inbound/policy.h"
 #include "daemon/inbound/proxy.h"
 #include "smtp/idna.h"
@@ -28,6 +29,7 @@ struct session {
     struct session *next, **link;
     struct depot_tx *tx;
     struct clerk_seat login;
+    struct letter *letter; /* between us and the depot for what is submitted; it then owns tx */
     struct session_id id;
     struct conn_end client; /* who it is: the connection's peer, or whom a load balancer names */
     struct buf proxy;       /* the balancer's header while it is not whole */
@@ -106,6 +108,32 @@ static bool sender_is_allowed(struct session *s, const struct smtp_mail *mail)
     return false;
 }
 
+/* What is handed in by users gets its header completed; what others relay through us is not touched. */
+static bool letter_begin(struct session *s)
+{
+    const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
+    const struct config *cfg = s->in->cfg;
+    uint8_t room[16];
+    struct buf nameless = BUF(room);
+    struct letter_setup setup = {
+        .depot = s->in->depot,
+        .owner = s,
+        .cfg = cfg,
+        .bcc = s->door->listen != NULL ? s->door->listen->bcc : cfg->submission.local_bcc,
+        .submitted = s->door->smtp.class != SMTP_CLASS_MX,
+    };
+
+    if (!setup.submitted && setup.bcc == BCC_KEEP)
+        return true;
+    if (peer->local || smtp_server_authenticated(&s->smtp))
+        setup.login = peer->login;
+    if (peer->local && peer->login.size == 0 && is_ok(buf_put_str(&nameless, "uid")) &&
+        is_ok(buf_put_u64(&nameless, s->uid)))
+        setup.login = buf_bytes(&nameless);
+    s->letter = letter_new(&setup, s->tx);
+    return s->letter != NULL;
+}
+
 static void on_check_mail(struct session *s, const struct smtp_mail *mail)
 {
     const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
@@ -129,6 +157,11 @@ static void on_check_mail(struct session *s, const struct smtp_mail *mail)
     s->tx = depot_tx_open(s->in->depot, s, &head, &refusal, &words);
     switch (refusal) {
     case DEPOT_OPEN:
+        if (!letter_begin(s)) {
+            depot_tx_abort(&s->tx);
+            answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
+            break;
+        }
         answer_yes(s, depot_tx_id(s->tx), head.arrival);
         break;
     case DEPOT_NOT_ADMITTING:
@@ -161,7 +194,12 @@ static void on_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         answer_no(s, verdict.reply);
         return;
     }
-    depot_tx_rcpt(s->tx, verdict.forward_path, rcpt->orcpt, rcpt->notify);
+    if (s->letter == NULL) {
+        depot_tx_rcpt(s->tx, verdict.forward_path, rcpt->orcpt, rcpt->notify);
+    } else if (!letter_rcpt(s->letter, verdict.forward_path, rcpt->orcpt, rcpt->notify)) {
+        answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
+        return;
+    }
     answer_yes(s, (struct message_id){0}, (struct walltime){0});
 }
 
@@ -174,14 +212,22 @@ static void on_commit(struct session *s, const struct smtp_commit *commit)
         .message_id = commit->header_message_id,
         .subject = commit->header_subject,
     };
+    struct reply refusal;
 
-    depot_tx_commit(s->tx, &display);
+    if (s->letter == NULL) {
+        depot_tx_commit(s->tx, &display);
+    } else if (!letter_commit(s->letter, &display, &refusal)) {
+        s->tx = NULL;
+        answer_no(s, refusal);
+        letter_free(&s->letter);
+    }
 }
 
 /* What queued said of a committed transaction (or what its silence means). */
 static void on_tx_done(void *owner, const struct depot_tx *tx, enum tx_outcome outcome, struct bytes reply)
 {
     const struct envelope_head *head = depot_tx_head(tx);
+    struct message_id id = head->id;
     struct session *s = owner;
 
     if (outcome == TX_ACCEPTED)
@@ -191,12 +237,18 @@ static void on_tx_done(void *owner, const struct depot_tx *tx, enum tx_outcome o
             LOG_TEXT("message_id", head->message_id));
     if (s == NULL)
         return; /* the client hung up; that is life */
-    s->tx = NULL;
+    s->rcpts += outcome == TX_ACCEPTED ? head->rcpt_count : 0;
+    if (s->tx == tx)
+        s->tx = NULL;
+    if (s->letter != NULL) {
+        if (!letter_done(s->letter, tx, outcome, reply))
+            return; /* other copies are on their way */
+        outcome = letter_outcome(s->letter, &reply, &id);
+    }
     switch (outcome) {
     case TX_ACCEPTED:
         s->messages++;
-        s->rcpts += head->rcpt_count;
-        answer_yes(s, head->id, head->arrival);
+        answer_yes(s, id, head->arrival);
         break;
     case TX_NO_SPACE:
         answer_no(s, (struct reply){452, {4, 3, 1}, reply.size > 0 ? reply : BYTES("No room for mail at present")});
@@ -209,6 +261,7 @@ static void on_tx_done(void *owner, const struct depot_tx *tx, enum tx_outcome o
                          reply.size > 0 ? reply : BYTES("The message could not be stored, try again later")});
         break;
     }
+    letter_free(&s->letter);
     session_go_on(s);
 }
 
@@ -354,12 +407,19 @@ static void session_event(struct session *s, const struct smtp_event *event)
         on_check_rcpt(s, &event->rcpt);
         break;
     case SMTP_EVENT_BODY:
-        depot_tx_body(s->tx, event->bytes);
+        if (s->letter != NULL)
+            letter_body(s->letter, event->bytes);
+        else
+            depot_tx_body(s->tx, event->bytes);
         break;
     case SMTP_EVENT_COMMIT:
         on_commit(s, &event->commit);
         break;
     case SMTP_EVENT_ABORT:
+        if (s->letter != NULL) {
+            s->tx = NULL;
+            letter_free(&s->letter);
+        }
         depot_tx_abort(&s->tx);
         break;
     case SMTP_EVENT_START_TLS:
@@ -383,10 +443,15 @@ static void session_event(struct session *s, const struct smtp_event *event)
     }
 }
 
+/* How much content may be fed now. */
+static size_t session_allowance(struct session *s)
+{
+    return s->tx == NULL ? SIZE_MAX : s->letter != NULL ? letter_allowance(s->letter) : depot_tx_allowance(s->tx);
+}
+
 static bool session_may_read(struct session *s)
 {
-    return !s->over && !smtp_server_waiting(&s->smtp) && !conn_congested(s->io) &&
-           (s->tx == NULL || depot_tx_allowance(s->tx) > 0);
+    return !s->over && !smtp_server_waiting(&s->smtp) && !conn_congested(s->io) && session_allowance(s) > 0;
 }
 
 /* Pulls and feeds until the core waits or the input is eaten; returns how much was. */
@@ -406,8 +471,7 @@ static size_t session_run(struct session *s, struct bytes in)
         }
         if (eaten == in.size || (fed == 0 && !more) || !session_may_read(s))
             break;
-        fed = smtp_server_feed(
-            &s->smtp, now, bytes_head(bytes_after(in, eaten), s->tx != NULL ? depot_tx_allowance(s->tx) : SIZE_MAX));
+        fed = smtp_server_feed(&s->smtp, now, bytes_head(bytes_after(in, eaten), session_allowance(s)));
         eaten += fed;
     }
     s->running = false;
@@ -620,7 +684,9 @@ static void on_closed(void *owner, struct conn *c)
     LOG(SESSION_CLOSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", client_text(s)),
         LOG_TEXT("helo", s->begun ? smtp_server_helo(&s->smtp) : BYTES_NONE), LOG_NUM("messages", s->messages),
         LOG_NUM("recipients", s->rcpts), LOG_STR("why", s->why != NULL ? s->why : "lost"));
-    if (s->tx != NULL)
+    if (s->letter != NULL)
+        letter_leave(&s->letter);
+    else if (s->tx != NULL)
         depot_tx_leave(&s->tx);
     if (in->clerk != NULL)
         clerk_leave(in->clerk, &s->login);

@@ -1,0 +1,464 @@
+#include "daemon/inbound/letter.h"
+
+#include "daemon/edge/clock.h"
+#include "smtp/completion.h"
+
+enum {
+    LETTER_ARENA_SIZE_MAX = 4 * 1024 * 1024, /* held recipients and small texts */
+    LETTER_TRACE_SIZE_MAX = 4096,
+    BCC_SIZE_MAX = 65536, /* the Bcc fields' text of one message that is split */
+    LETTER_REPLY_SIZE_MAX = 256,
+};
+
+struct held_rcpt {
+    struct held_rcpt *next;
+    struct bytes forward_path, orcpt;
+    uint8_t notify;
+    bool blind;
+};
+
+/* A transaction of the letter. */
+struct copy {
+    struct depot_tx *tx; /* NULL: over */
+    uint64_t size;
+};
+
+struct letter {
+    struct letter_setup setup;
+    struct arena arena;
+    struct completion_config completion_config;
+    struct completion *completion; /* NULL: the header is over */
+    struct copy copies[LETTER_COPIES_MAX];
+    size_t copy_count, open_count;
+    struct message_id id;
+    struct walltime arrival;
+    bool trace_given, split, failed;
+    struct reply refusal;
+    struct buf header, bcc; /* held with split */
+    struct bytes trace;
+    struct bytes made_id; /* with <> */
+    struct held_rcpt *rcpts, **rcpts_end;
+    enum tx_outcome outcome;
+    struct buf reply;
+    uint8_t reply_room[LETTER_REPLY_SIZE_MAX], refusal_room[LETTER_REPLY_SIZE_MAX];
+};
+
+static void refuse(struct letter *l, struct reply reply)
+{
+    if (!l->failed)
+        l->refusal = reply;
+    l->failed = true;
+}
+
+/* --- start --- */
+
+static RESULT address_make(struct letter *l, struct bytes login, struct bytes *address_out)
+{
+    uint8_t room[ADDRESS_SIZE_MAX];
+    struct buf address = BUF(room);
+
+    TRY(buf_put(&address, login));
+    if (bytes_index(login, '@') == BYTES_NOT_FOUND) {
+        TRY(buf_put_octet(&address, '@'));
+        TRY(buf_put(&address, l->setup.cfg->origin));
+    }
+    return arena_copy(&l->arena, buf_bytes(&address), address_out);
+}
+
+/* Our id alone would come again after a queue was made anew. */
+static RESULT message_id_make(struct letter *l)
+{
+    uint8_t room[DOMAIN_SIZE_MAX + 64];
+    struct buf id = BUF(room);
+
+    TRY(buf_put_octet(&id, '<'));
+    TRY(buf_put_u64(&id, (uint64_t)l->arrival.ms));
+    TRY(buf_put_octet(&id, '.'));
+    TRY(message_id_put(&id, l->id));
+    TRY(buf_put_octet(&id, '@'));
+    TRY(buf_put(&id, l->setup.cfg->hostname));
+    TRY(buf_put_octet(&id, '>'));
+    TRY(arena_copy(&l->arena, buf_bytes(&id), &l->made_id));
+    l->completion_config.message_id = (struct bytes){l->made_id.data + 1, l->made_id.size - 2};
+    return OK;
+}
+
+static RESULT letter_init(struct letter *l, struct depot_tx *tx)
+{
+    struct completion_config *c = &l->completion_config;
+    const struct config *cfg = l->setup.cfg;
+    void *memory;
+
+    *c = (struct completion_config){
+        .add = l->setup.submitted,
+        .strip_bcc = l->setup.bcc != BCC_KEEP,
+        .sender = cfg->submission.sender,
+        .origin = cfg->origin,
+        .no_destination = l->setup.submitted ? cfg->submission.no_destination : BYTES_NONE,
+        .now = l->arrival,
+    };
+    if (l->setup.login.size > 0)
+        TRY(address_make(l, l->setup.login, &c->user));
+    c->from = c->user;
+    if (c->from.size == 0)
+        TRY(arena_copy(&l->arena, depot_tx_head(tx)->reverse_path, &c->from));
+    TRY(message_id_make(l));
+    if (l->split) {
+        TRY(arena_take(&l->arena, BCC_SIZE_MAX, &memory));
+        buf_init(&l->bcc, memory, BCC_SIZE_MAX);
+        c->bcc = &l->bcc;
+    }
+    l->completion = mem_take(sizeof *l->completion);
+    if (l->completion == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    completion_init(l->completion, c);
+    return OK;
+}
+
+static void letter_release(struct letter **letter)
+{
+    struct letter *l = *letter;
+
+    mem_free(l->completion);
+    mem_free(l->header.data);
+    arena_fini(&l->arena);
+    mem_free(l);
+    *letter = NULL;
+}
+
+struct letter *letter_new(const struct letter_setup *setup, struct depot_tx *tx)
+{
+    struct letter *l = mem_take_zero(sizeof *l);
+
+    if (l == NULL)
+        return NULL;
+    l->setup = *setup;
+    l->id = depot_tx_id(tx);
+    l->arrival = depot_tx_head(tx)->arrival;
+    l->split = setup->bcc == BCC_SPLIT;
+    l->rcpts_end = &l->rcpts;
+    l->outcome = TX_ACCEPTED;
+    arena_init(&l->arena, LETTER_ARENA_SIZE_MAX);
+    buf_init(&l->reply, l->reply_room, sizeof l->reply_room);
+    if (!is_ok(letter_init(l, tx))) {
+        letter_release(&l);
+        return NULL;
+    }
+    l->copies[0].tx = tx;
+    l->copy_count = l->open_count = 1;
+    return l;
+}
+
+bool letter_rcpt(struct letter *l, struct bytes forward_path, struct bytes orcpt, uint8_t notify)
+{
+    struct held_rcpt *rcpt;
+    void *memory;
+
+    if (!l->split) {
+        depot_tx_rcpt(l->copies[0].tx, forward_path, orcpt, notify);
+        return true;
+    }
+    if (!is_ok(arena_take(&l->arena, sizeof *rcpt, &memory)))
+        return false;
+    rcpt = memory;
+    rcpt->notify = notify;
+    if (!is_ok(arena_copy(&l->arena, forward_path, &rcpt->forward_path)) ||
+        !is_ok(arena_copy(&l->arena, orcpt, &rcpt->orcpt)))
+        return false;
+    *l->rcpts_end = rcpt;
+    l->rcpts_end = &rcpt->next;
+    return true;
+}
+
+/* --- octets --- */
+
+static void copy_put(struct copy *c, struct bytes octets)
+{
+    depot_tx_body(c->tx, octets);
+    c->size += octets.size;
+}
+
+static void copies_put(struct letter *l, struct bytes octets)
+{
+    for (size_t i = 0; i < l->copy_count && octets.size > 0; i++)
+        copy_put(&l->copies[i], octets);
+}
+
+static void header_hold(struct letter *l, struct bytes octets)
+{
+    struct buf *h = &l->header;
+
+    while (buf_left(h) < octets.size) {
+        size_t room = h->size_max == 0 ? 4096 : h->size_max * 2;
+        uint8_t *data = room > LETTER_HEADER_SIZE_MAX ? NULL : mem_resize(h->data, room);
+
+        if (data == NULL) {
+            refuse(l, REPLY(552, 5, 3, 4, "the header is too large to be split by recipients"));
+            return;
+        }
+        h->data = data;
+        h->size_max = room;
+    }
+    if (!is_ok(buf_put(h, octets)))
+        refuse(l, REPLY(451, 4, 3, 0, "the header could not be held"));
+}
+
+/* The copy's own id in its trace field. */
+static void trace_put(struct letter *l, struct copy *c)
+{
+    uint8_t ours_room[MESSAGE_ID_SIZE_MAX + 4], copys_room[MESSAGE_ID_SIZE_MAX + 4];
+    struct buf ours = BUF(ours_room), copys = BUF(copys_room);
+    struct result r = buf_put(&ours, BYTES(" id "));
+    ptrdiff_t at;
+
+    if (is_ok(r))
+        r = message_id_put(&ours, l->id);
+    if (is_ok(r))
+        r = buf_put(&copys, BYTES(" id "));
+    if (is_ok(r))
+        r = message_id_put(&copys, depot_tx_id(c->tx));
+    at = bytes_find(l->trace, buf_bytes(&ours));
+    if (!is_ok(r) || at == BYTES_NOT_FOUND) {
+        copy_put(c, l->trace);
+        return;
+    }
+    copy_put(c, bytes_head(l->trace, (size_t)at));
+    copy_put(c, buf_bytes(&copys));
+    copy_put(c, bytes_after(l->trace, (size_t)at + ours.size));
+}
+
+/* --- split --- */
+
+static void blind_mark(struct letter *l, struct bytes address)
+{
+    for (struct held_rcpt *rcpt = l->rcpts; rcpt != NULL; rcpt = rcpt->next)
+        if (bytes_equal_nocase(rcpt->forward_path, address))
+            rcpt->blind = true;
+}
+
+static void blind_find(struct letter *l)
+{
+    struct address_list list;
+    struct address_mailbox mailbox;
+    struct bytes value = buf_bytes(&l->bcc);
+    struct result r;
+
+    address_list_init(&list, l->setup.cfg->origin);
+    for (bool ended = false;;) {
+        r = ended ? address_list_end(&list, &mailbox) : address_list_feed(&list, &value, &mailbox);
+        if (r.code == CODE_MORE)
+            ended = true;
+        else if (is_ok(r))
+            blind_mark(l, mailbox.address.text);
+        else
+            break;
+    }
+    if (r.code == CODE_GONE && !l->completion->bcc_lost)
+        return;
+    struct buf text = BUF(l->refusal_room);
+    struct result put = buf_put_str(&text, "Bcc cannot be split by recipients: column ");
+    if (is_ok(put))
+        put = buf_put_u64(&text, address_list_error_offset(&list) + 1);
+    if (is_ok(put))
+        put = buf_put_str(&text, ": ");
+    if (is_ok(put))
+        put = buf_put_str(&text, r.code == CODE_GONE ? "too long" : r.why);
+    ASSERT(is_ok(put));
+    refuse(l, (struct reply){550, {5, 6, 0}, buf_bytes(&text)});
+}
+
+/* A transaction for one blind recipient. */
+static struct copy *copy_open(struct letter *l)
+{
+    enum depot_refusal refusal;
+    struct bytes words;
+    struct depot_tx *tx;
+
+    if (l->copy_count == LETTER_COPIES_MAX) {
+        refuse(l, REPLY(452, 4, 5, 3, "too many recipients in Bcc"));
+        return NULL;
+    }
+    tx = depot_tx_open(l->setup.depot, l->setup.owner, depot_tx_head(l->copies[0].tx), &refusal, &words);
+    if (tx == NULL) {
+        refuse(l, REPLY(451, 4, 3, 0, "The mail queue does not answer at present, try again later"));
+        return NULL;
+    }
+    l->copies[l->copy_count] = (struct copy){.tx = tx};
+    l->open_count++;
+    return &l->copies[l->copy_count++];
+}
+
+/* The held header without its empty line, the copy's own Bcc, the empty line. */
+static void copy_begin(struct letter *l, struct copy *c, const struct held_rcpt *blind)
+{
+    struct bytes header = buf_bytes(&l->header);
+
+    trace_put(l, c);
+    copy_put(c, bytes_head(header, header.size - 2));
+    if (blind != NULL) {
+        copy_put(c, BYTES("Bcc: "));
+        copy_put(c, blind->forward_path);
+        copy_put(c, BYTES("\r\n"));
+    }
+    copy_put(c, BYTES("\r\n"));
+}
+
+static void letter_split(struct letter *l)
+{
+    struct copy *first = &l->copies[0];
+    bool first_taken = false;
+
+    blind_find(l);
+    for (const struct held_rcpt *rcpt = l->rcpts; rcpt != NULL && !l->failed; rcpt = rcpt->next)
+        if (!rcpt->blind) {
+            depot_tx_rcpt(first->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify);
+            first_taken = true;
+        }
+    if (first_taken)
+        copy_begin(l, first, NULL);
+    for (const struct held_rcpt *rcpt = l->rcpts; rcpt != NULL && !l->failed; rcpt = rcpt->next) {
+        struct copy *c = !rcpt->blind ? NULL : first_taken ? copy_open(l) : first;
+
+        if (c == NULL)
+            continue;
+        first_taken = true;
+        depot_tx_rcpt(c->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify);
+        copy_begin(l, c, rcpt);
+    }
+    mem_free(l->header.data);
+    l->header = (struct buf){.data = NULL};
+}
+
+/* --- body --- */
+
+static void header_over(struct letter *l)
+{
+    if (l->split && !l->failed)
+        letter_split(l);
+    mem_free(l->completion);
+    l->completion = NULL;
+}
+
+static void completed_put(struct letter *l, struct buf *piece)
+{
+    if (l->split)
+        header_hold(l, buf_bytes(piece));
+    else
+        copies_put(l, buf_bytes(piece));
+    buf_reset(piece);
+}
+
+void letter_body(struct letter *l, struct bytes body)
+{
+    static uint8_t room[COMPLETION_OUT_SIZE_MIN]; /* used up within this call */
+    struct buf piece = BUF(room);
+    struct result r;
+
+    if (!l->trace_given) {
+        l->trace_given = true;
+        if (!l->split)
+            copies_put(l, body);
+        else if (!is_ok(arena_copy(&l->arena, body, &l->trace)))
+            refuse(l, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
+        return;
+    }
+    if (l->completion != NULL && !l->failed) {
+        do {
+            r = completion_feed(l->completion, &body, &piece);
+            completed_put(l, &piece);
+        } while (r.code == CODE_FULL && !l->failed);
+        if (is_ok(r))
+            header_over(l);
+    }
+    if (!l->failed && l->completion == NULL)
+        copies_put(l, body);
+}
+
+bool letter_commit(struct letter *l, const struct envelope_head *display, struct reply *refusal_out)
+{
+    static uint8_t room[COMPLETION_OUT_SIZE_MIN];
+    struct buf piece = BUF(room);
+    struct envelope_head head = *display;
+
+    if (l->completion != NULL && !l->failed) {
+        if (!is_ok(completion_end(l->completion, &piece)))
+            refuse(l, REPLY(451, 4, 3, 0, "The header could not be completed"));
+        completed_put(l, &piece);
+        header_over(l);
+    }
+    if (l->failed) {
+        *refusal_out = l->refusal;
+        for (size_t i = 0; i < l->copy_count; i++)
+            depot_tx_abort(&l->copies[i].tx);
+        l->copy_count = l->open_count = 0;
+        return false;
+    }
+    if (head.message_id.size == 0 && l->setup.submitted)
+        head.message_id = l->made_id;
+    /* The last commit may end the letter at once, when the queue is known to be gone. */
+    for (size_t i = 0, count = l->copy_count; i < count; i++) {
+        head.body_size = l->copies[i].size;
+        depot_tx_commit(l->copies[i].tx, &head);
+    }
+    return true;
+}
+
+bool letter_done(struct letter *l, const struct depot_tx *tx, enum tx_outcome outcome, struct bytes reply)
+{
+    for (size_t i = 0; i < l->copy_count; i++) {
+        if (l->copies[i].tx != tx)
+            continue;
+        l->copies[i].tx = NULL;
+        l->open_count--;
+    }
+    if (outcome != TX_ACCEPTED && l->outcome == TX_ACCEPTED) {
+        l->outcome = l->copy_count > 1 && outcome == TX_REFUSED ? TX_TRY_LATER : outcome; /* (L2) */
+        (void)!is_ok(buf_put(&l->reply, bytes_head(reply, LETTER_REPLY_SIZE_MAX)));
+    }
+    return l->open_count == 0;
+}
+
+enum tx_outcome letter_outcome(const struct letter *l, struct bytes *reply_out, struct message_id *id_out)
+{
+    *reply_out = buf_bytes(&l->reply);
+    *id_out = l->id;
+    return l->outcome;
+}
+
+size_t letter_allowance(struct letter *l)
+{
+    size_t least = SIZE_MAX;
+
+    if (l->failed)
+        return SIZE_MAX; /* what comes goes nowhere */
+    for (size_t i = 0; i < l->copy_count; i++) {
+        size_t allowance = l->copies[i].tx == NULL ? SIZE_MAX : depot_tx_allowance(l->copies[i].tx);
+
+        least = allowance < least ? allowance : least;
+    }
+    return least;
+}
+
+void letter_free(struct letter **letter)
+{
+    struct letter *l = *letter;
+
+    if (l == NULL)
+        return;
+    for (size_t i = 0; i < l->copy_count; i++)
+        if (l->copies[i].tx != NULL)
+            depot_tx_abort(&l->copies[i].tx);
+    letter_release(letter);
+}
+
+void letter_leave(struct letter **letter)
+{
+    struct letter *l = *letter;
+
+    if (l == NULL)
+        return;
+    for (size_t i = 0; i < l->copy_count; i++)
+        if (l->copies[i].tx != NULL)
+            depot_tx_leave(&l->copies[i].tx);
+    letter_release(letter);
+}

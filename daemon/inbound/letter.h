@@ -1,0 +1,54 @@
+/* letter: one message on its way from a session that submits it to the depot: its header completed, its Bcc kept, taken out, or
+ * split into copies.
+ *
+ * For: session.c, on run_dir/inject, on listeners for submission, and where bcc is not "keep". Not for: relayed mail, which goes
+ * to the depot as it comes. What is done to the header is smtp/completion.h; the policy is docs/envelope-and-headers.md.
+ *   letter = letter_new(&setup, tx);           behind depot_tx_open, whose transaction it takes over
+ *   letter_rcpt(letter, path, orcpt, notify);  letter_body(letter, octets);     the first octets are our Received field
+ *   if (!letter_commit(letter, &display, &reply)) ... refused with reply, everything aborted
+ *   if (letter_done(letter, tx, outcome, reply)) ... letter_outcome: the last of its transactions is over
+ *   letter_free(&letter)                       aborts what is not committed; letter_leave(&letter): the client is gone
+ * (L1) With `split` recipients are held until the Bcc fields are known, and the header until its end, both within bounds.
+ * (L2) The copies are committed one after another's body; a crash between two commits makes the client send again, and those
+ *      whose copy was in get a second one (Q4). A refusal of one makes the whole a refusal that can be tried again.
+ * Lifetime: from MAIL to the answer; heap. Threads: none. */
+#ifndef MANSIO_INBOUND_LETTER_H
+#define MANSIO_INBOUND_LETTER_H
+
+#include "daemon/config/config.h"
+#include "daemon/inbound/depot.h"
+#include "smtp/reply.h"
+
+struct letter;
+
+enum {
+    LETTER_COPIES_MAX = 100,              /* blind recipients of one message with `split`; over it 452 */
+    LETTER_HEADER_SIZE_MAX = 1024 * 1024, /* held with `split`; over it 552 */
+};
+
+struct letter_setup {
+    struct depot *depot;
+    void *owner; /* of transactions: the session */
+    const struct config *cfg;
+    enum bcc_policy bcc;
+    bool submitted;     /* complete the header */
+    struct bytes login; /* local or authenticated user; empty: unknown */
+};
+
+/* NULL when there is no memory: the transaction is still the caller's. */
+struct letter *letter_new(const struct letter_setup *setup, struct depot_tx *tx);
+/* False when there is no memory. */
+bool letter_rcpt(struct letter *l, struct bytes forward_path, struct bytes orcpt, uint8_t notify);
+void letter_body(struct letter *l, struct bytes body);
+/* False: refused, and what was there is aborted. `display` as for depot_tx_commit; its body_size is replaced. */
+bool letter_commit(struct letter *l, const struct envelope_head *display, struct reply *refusal_out);
+/* One of its transactions is over and gone. True when that was the last. */
+bool letter_done(struct letter *l, const struct depot_tx *tx, enum tx_outcome outcome, struct bytes reply);
+/* What to tell the client, and under which id; after letter_done said true. */
+enum tx_outcome letter_outcome(const struct letter *l, struct bytes *reply_out, struct message_id *id_out);
+/* How many octets may be fed now, as depot_tx_allowance. */
+size_t letter_allowance(struct letter *l);
+void letter_free(struct letter **letter);
+void letter_leave(struct letter **letter);
+
+#endif
