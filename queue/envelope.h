@@ -41,8 +41,23 @@ struct envelope_head {
     struct bytes subject;    /* the same for Subject, undecoded */
 };
 
-/* Values stand on disk: add at the end. Delivered, failed and expanded recipients have no row: they are gone (Q2, Q3). */
-enum recipient_state { RECIPIENT_WAITING, RECIPIENT_HELD, RECIPIENT_STATE_COUNT };
+/* Values stand on disk: add at the end. Delivered, failed and expanded recipients have no row: they are gone (Q2, Q3).
+ * A leaving recipient was deleted or bounced by the postmaster, who may still take it back: at next_try it really goes.
+ * Until then its place in the schedule is in the lane RECIPIENT_LEAVING_LANE, which no worker is ever given. */
+enum recipient_state {
+    RECIPIENT_WAITING,
+    RECIPIENT_HELD,
+    RECIPIENT_DELETED,
+    RECIPIENT_DELETED_HELD, /* it was held before */
+    RECIPIENT_BOUNCED,
+    RECIPIENT_BOUNCED_HELD,
+    RECIPIENT_STATE_COUNT
+};
+#define RECIPIENT_LEAVING_LANE "leaving"
+static inline bool recipient_is_leaving(enum recipient_state state)
+{
+    return state >= RECIPIENT_DELETED;
+}
 
 struct recipient {
     uint32_t n;                /* within its message, from 0 */

@@ -105,6 +105,18 @@ RESULT store_message_next(struct store *s, struct message_id after, struct envel
 /* Recipients of a message in order of n: *cursor starts at 0 and is moved past the one returned; CODE_GONE at the end. */
 RESULT store_recipient_next(struct store *s, struct message_id id, uint64_t *cursor, struct recipient *rcpt_out);
 
+/* A place in the order of (id, n). */
+struct store_place {
+    struct message_id id;
+    uint32_t n;
+};
+/* The first recipient of any message at or behind *place (all zero: the first of all), which is moved behind it; CODE_GONE at
+ * the end. Within one read transaction a walk costs a step each and no search. */
+RESULT store_recipient_walk(
+    struct store *s, struct store_place *place, struct message_id *id_out, struct recipient *rcpt_out);
+/* The last message in id order; CODE_GONE when there is none. */
+RESULT store_message_last(struct store *s, struct message_id *id_out);
+
 /* A place in the schedule. */
 struct store_due {
     struct walltime next_try;

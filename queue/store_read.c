@@ -98,6 +98,53 @@ RESULT store_recipient_next(struct store *s, struct message_id id, uint64_t *cur
     }
 }
 
+/* Whether the cursor stands on the row right before the place: then the walk goes on with one step. */
+static bool stands_before(struct store *s, MDB_cursor *cursor, const struct store_place *place)
+{
+    MDB_val key, value;
+    struct message_id id;
+    uint32_t n;
+
+    return s->write == NULL && place->n > 0 && mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT) == 0 &&
+           is_ok(row_key_id_n_get(store_bytes(key), &id, &n)) && message_id_equal(id, place->id) && n == place->n - 1;
+}
+
+RESULT store_recipient_walk(
+    struct store *s, struct store_place *place, struct message_id *id_out, struct recipient *rcpt_out)
+{
+    MDB_cursor *at;
+    struct row_key from;
+    struct bytes key, value;
+    uint32_t n;
+
+    TRY(store_cursor(s, DB_RECIPIENT, &at));
+    bool step = stands_before(s, at, place);
+    if (!step)
+        row_key_id_n(&from, place->id, place->n);
+    TRY(store_seek(at, step ? MDB_NEXT : MDB_SET_RANGE, step ? NULL : &from, &key, &value));
+    for (;;) {
+        struct result r = row_key_id_n_get(key, id_out, &n);
+        if (is_ok(r)) {
+            *place =
+                n == UINT32_MAX ? (struct store_place){{id_out->value + 1}, 0} : (struct store_place){*id_out, n + 1};
+            r = row_recipient_open(key, value, rcpt_out);
+        }
+        if (is_ok(noted(s, DB_RECIPIENT, key, r)))
+            return OK;
+        TRY(store_seek(at, MDB_NEXT, NULL, &key, &value));
+    }
+}
+
+RESULT store_message_last(struct store *s, struct message_id *id_out)
+{
+    MDB_cursor *cursor;
+    struct bytes key, value;
+
+    TRY(store_cursor(s, DB_MESSAGE, &cursor));
+    TRY(store_seek(cursor, MDB_LAST, NULL, &key, &value));
+    return row_key_id_get(key, id_out);
+}
+
 /* --- bodies --- */
 
 /* A chunk is read in many slices over many turns; it never changes, so its sum is computed once while it is remembered. */

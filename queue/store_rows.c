@@ -199,9 +199,10 @@ static RESULT recipient_row_put(struct store *s, struct message_id id, const str
 
 bool store_due_key(struct row_key *key_out, struct message_id id, const struct recipient *rcpt)
 {
-    if (rcpt->state != RECIPIENT_WAITING)
+    if (rcpt->state == RECIPIENT_HELD)
         return false;
-    row_key_due(key_out, rcpt->lane, rcpt->next_try, id, rcpt->n);
+    row_key_due(key_out, recipient_is_leaving(rcpt->state) ? BYTES(RECIPIENT_LEAVING_LANE) : rcpt->lane, rcpt->next_try,
+        id, rcpt->n);
     return true;
 }
 

@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     }
     exit = tool_configure(&t, config_path, &cfg);
     if (exit == TOOL_OK)
-        exit = tool_list(&t);
+        exit = tool_list(&t, NULL, 0);
     config_free(&cfg);
     return exit;
 }

@@ -1,30 +1,38 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "queue/filter.h"
 #include "tools/queuectl.h"
 
 static const char USAGE[] =
     "usage: queuectl [-c FILE] [--json] VERB …\n"
-    "  list                       what is in the queue, oldest first\n"
-    "  show ID…                   all about a message, finished ones from the history\n"
-    "  retry ID…|all|--lane LANE  make it due now\n"
-    "  hold ID…|all               keep it; release ID…|all lets it go\n"
-    "  delete ID…|all             forget it, tell nobody\n"
+    "  list [FILTER]              what is in the queue, oldest first; count [FILTER] only counts\n"
+    "  show FILTER                all about messages, finished ones by id from the history\n"
+    "  retry FILTER | --lane LANE make it due now\n"
+    "  hold FILTER                keep it; release FILTER lets it go\n"
+    "  delete FILTER              forget it, tell nobody\n"
+    "  bounce FILTER              give it back to its sender [--reason TEXT]\n"
+    "  undo FILTER                take a deletion or bounce back, for an hour\n"
+    "  reroute FILTER LANE        send it by another next hop\n"
     "  lanes                      next hops: what works, waits, fails\n"
     "  stats                      sizes and counts\n"
     "  fsck                       check the queue's database\n"
     "  user add|passwd|delete NAME, user list\n"
     "                             who may log in; a password is asked for, or read from the input\n"
-    "options: -c, --config FILE   --json   --yes   -V, --version   -h, --help\n"
+    "FILTER: message ids, the word all, or tests as from=*@a.example age>2h 'reason~greylist' held (and or not)\n"
+    "options: -c, --config FILE   --json   --dry-run   --yes   --now   -V, --version   -h, --help\n"
     "see queuectl(8)\n";
 
-enum { OPTION_JSON = 256, OPTION_YES, OPTION_LANE };
+enum { OPTION_JSON = 256, OPTION_YES, OPTION_LANE, OPTION_DRY_RUN, OPTION_NOW, OPTION_REASON };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
     {"json", no_argument, NULL, OPTION_JSON},
     {"yes", no_argument, NULL, OPTION_YES},
     {"lane", required_argument, NULL, OPTION_LANE},
+    {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+    {"now", no_argument, NULL, OPTION_NOW},
+    {"reason", required_argument, NULL, OPTION_REASON},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -37,45 +45,21 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"list", 0, 0, false},
+    {"list", 0, SIZE_MAX, false},
+    {"count", 0, SIZE_MAX, false},
     {"show", 1, SIZE_MAX, false},
     {"retry", 0, SIZE_MAX, true},
-    {"delete", 0, SIZE_MAX, true},
     {"hold", 0, SIZE_MAX, true},
     {"release", 0, SIZE_MAX, true},
+    {"delete", 0, SIZE_MAX, true},
+    {"bounce", 0, SIZE_MAX, true},
+    {"undo", 0, SIZE_MAX, true},
+    {"reroute", 0, SIZE_MAX, true},
     {"lanes", 0, 0, false},
     {"stats", 0, 0, false},
     {"fsck", 0, 0, false},
     {"user", 1, 2, false},
 };
-
-/* Single-letter edits between two short words, for "did you mean". */
-static size_t distance(const char *a, const char *b)
-{
-    enum { WORD_MAX = 15 };
-    size_t row[WORD_MAX + 1], a_size = strlen(a), b_size = strlen(b);
-
-    if (a_size > WORD_MAX || b_size > WORD_MAX)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_size; i++) {
-        size_t corner = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            size_t best = corner + (a[i - 1] != b[j - 1]);
-
-            corner = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[b_size];
-}
 
 static const struct verb *verb_find(const char *name)
 {
@@ -84,11 +68,12 @@ static const struct verb *verb_find(const char *name)
     for (size_t i = 0; i < COUNT_OF(verbs); i++) {
         if (strcmp(verbs[i].name, name) == 0)
             return &verbs[i];
-        if (distance(name, verbs[i].name) < distance(name, nearest->name))
+        if (filter_distance(bytes_of(name), bytes_of(verbs[i].name)) <
+            filter_distance(bytes_of(name), bytes_of(nearest->name)))
             nearest = &verbs[i];
     }
     fprintf(stderr, "queuectl: unknown verb");
-    if (distance(name, nearest->name) <= 2)
+    if (filter_distance(bytes_of(name), bytes_of(nearest->name)) <= 2)
         fprintf(stderr, "; did you mean %s?", nearest->name);
     fprintf(stderr, "\n%s", USAGE);
     return NULL;
@@ -99,7 +84,9 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
     if (v->changes)
         return tool_change(t, v->name, args, count);
     if (strcmp(v->name, "list") == 0)
-        return tool_list(t);
+        return tool_list(t, args, count);
+    if (strcmp(v->name, "count") == 0)
+        return tool_count(t, args, count);
     if (strcmp(v->name, "show") == 0)
         return tool_show(t, args, count);
     if (strcmp(v->name, "lanes") == 0)
@@ -126,6 +113,15 @@ static int options_read(struct tool *t, int argc, char **argv, const char **conf
             break;
         case OPTION_YES:
             t->yes = true;
+            break;
+        case OPTION_DRY_RUN:
+            t->dry_run = true;
+            break;
+        case OPTION_NOW:
+            t->at_once = true;
+            break;
+        case OPTION_REASON:
+            t->reason = optarg;
             break;
         case OPTION_LANE:
             t->lane = optarg;
@@ -167,7 +163,7 @@ int main(int argc, char **argv)
     if (count < v->args_min || count > v->args_max ||
         (t.lane != NULL && (count > 0 || strcmp(v->name, "retry") != 0))) {
         fprintf(stderr, "queuectl: %s %s\n%s", v->name,
-            count < v->args_min ? "wants a message id" : "does not take that", USAGE);
+            count < v->args_min ? "wants a filter or message ids" : "does not take that", USAGE);
         return TOOL_USAGE;
     }
     exit = tool_configure(&t, config_path, &cfg);

@@ -21,16 +21,21 @@ struct tool {
     const char *config_path;
     const struct config *cfg;
     bool json;
-    bool yes;         /* do not ask */
+    bool yes;     /* do not ask */
+    bool dry_run; /* say what would be done */
+    bool at_once; /* --now: no time to take it back */
+    const char *reason;
     bool traditional; /* mailq's form of list */
     const char *lane;
 };
 
-enum tool_exit tool_list(const struct tool *t);
-enum tool_exit tool_show(const struct tool *t, char *const *ids, size_t count);
+/* The arguments of these are a query (tools/query.h). */
+enum tool_exit tool_list(const struct tool *t, char *const *args, size_t count);
+enum tool_exit tool_count(const struct tool *t, char *const *args, size_t count);
+enum tool_exit tool_show(const struct tool *t, char *const *args, size_t count);
 enum tool_exit tool_stats(const struct tool *t);
 enum tool_exit tool_lanes(const struct tool *t);
-enum tool_exit tool_change(const struct tool *t, const char *verb, char *const *ids, size_t count);
+enum tool_exit tool_change(const struct tool *t, const char *verb, char *const *args, size_t count);
 enum tool_exit tool_fsck(const struct tool *t);
 /* "add NAME", "passwd NAME", "delete NAME", "list": the users file of `auth`. */
 enum tool_exit tool_user(const struct tool *t, char *const *args, size_t count);

@@ -4,15 +4,21 @@
  * code over a store it opened read-only when the daemon is down. Not for: sockets, and not for deciding anything about
  * mail (ports).
  *
- * A request:  {"v":1,"verb":"list"}  {"v":1,"verb":"show","id":"…"}  {"v":1,"verb":"stats"}  {"v":1,"verb":"lanes"}
- *             {"v":1,"verb":"retry","id":"…"}  {"v":1,"verb":"retry","lane":"mx:…"}  {"v":1,"verb":"retry","all":true}
- *             {"v":1,"verb":"delete"|"hold"|"release","ids":["…",…]}  or with "all":true
+ * A request:  {"v":1,"verb":"list","filter":"…","limit":n}  {"v":1,"verb":"count","filter":"…"}
+ *             {"v":1,"verb":"show","id":"…"}  {"v":1,"verb":"stats"}  {"v":1,"verb":"lanes"}
+ *             {"v":1,"verb":"hold"|"release"|"retry"|"undo","filter":"…"}
+ *             {"v":1,"verb":"delete"|"bounce","filter":"…","window":seconds,"reason":"…"}     window 0: at once
+ *             {"v":1,"verb":"reroute","filter":"…","lane":"relay:[…]:25"}
+ *             instead of "filter" (queue/filter.h): "id":"…", "ids":["…",…], or "all":true; list and count take nothing
+ *             for all; retry takes "lane":"mx:…" instead
  * An answer:  lines of the verb's own form, then exactly one last line, {"end":true,…} or {"error":"words","code":"word"}.
  *             code: usage, denied, gone, read-only, failed. Several requests may follow one another.
+ * What is listed, counted and changed are recipients: those that match, of whatever message.
  * Bounds: a request has at most CONTROL_REQUEST_SIZE_MAX octets; one control_pull looks at no more than CONTROL_ROWS_MAX
- * rows in one read transaction (Q5) or makes CONTROL_CHANGES_MAX changes, and writes no more than the room it is given.
- * A listing resumes behind the last id and n, so that it neither holds the database nor grows with it.
- * Rights: root and the daemon's own user may do everything; anybody else may list and show the mail that they sent.
+ * rows in one read transaction (Q5), changes at most ORDER_TARGETS_MAX recipients in one transaction, and writes no more than
+ * the room it is given. A walk resumes behind the last id and n, so that it neither holds the database nor grows with it,
+ * and it ends at the last message that was there when it began.
+ * Rights: root and the daemon's own user may do everything; anybody else may list, count and show the mail that they sent.
  *
  *   control_init(&c, &setup);
  *   eaten = control_feed(&c, bytes);                 eats nothing while an answer is being made
@@ -23,6 +29,8 @@
 #define MANSIO_QUEUED_CONTROL_H
 
 #include "daemon/base/base.h"
+#include "daemon/queued/order.h"
+#include "queue/filter.h"
 #include "queue/scheduler.h"
 #include "queue/store.h"
 
@@ -31,19 +39,20 @@ enum {
     CONTROL_REQUEST_SIZE_MAX = 65536,
     CONTROL_IDS_MAX = 2000,    /* in one request */
     CONTROL_ROOM_MIN = 131072, /* what control_pull must be given: the largest single piece fits */
-    CONTROL_ROWS_MAX = 1000,   /* recipients looked at in one pull */
-    CONTROL_CHANGES_MAX = 16,  /* messages changed in one pull: each is a transaction that waits for the disk */
+    CONTROL_ROWS_MAX = 1000,   /* recipients looked at in one pull that writes lines */
+    CONTROL_SCAN_MAX = 4000,   /* the same where few or none are written */
 };
 
-/* What the engine does for a changing verb. Each is durable when it returns; count_out is the number of recipients
- * changed; CODE_GONE: no such message. */
+/* What the engine does for a changing verb. Each is durable when it returns; count_out is the number of recipients changed. */
 struct control_ports {
     void *context;
-    RESULT (*retry_message)(void *context, struct message_id id, struct walltime now, uint32_t *count_out);
-    RESULT (*retry_lane)(void *context, struct bytes lane, struct walltime now, uint32_t *count_out);
-    RESULT (*retry_all)(void *context, struct walltime now, uint32_t *count_out);
-    RESULT (*hold)(void *context, struct message_id id, bool held, struct walltime now, uint32_t *count_out);
-    RESULT (*delete)(void *context, struct message_id id, struct walltime now, uint32_t *count_out);
+    RESULT(*order)
+    (void *context, const struct order *order, const struct order_target *targets, size_t count, struct walltime now,
+        uint32_t *count_out);
+    /* One portion of a lane's recipients; more_out: call again. */
+    RESULT (*retry_lane)(void *context, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out);
+    /* No lane backs off any more. */
+    void (*hurry)(void *context, struct walltime now);
     /* Whether a recipient is being delivered right now. May be NULL: nothing is. */
     bool (*is_active)(void *context, struct message_id id, uint32_t n);
     /* A changing command was carried out, for the log. May be NULL. */
@@ -58,16 +67,26 @@ struct control_setup {
     bool may_all;                      /* root or the daemon's own user */
 };
 
+/*   id, word, whether it changes the queue */
+#define CONTROL_VERBS(VERB)                                                                                            \
+    VERB(LIST, "list", false)                                                                                          \
+    VERB(COUNT, "count", false)                                                                                        \
+    VERB(SHOW, "show", false)                                                                                          \
+    VERB(STATS, "stats", false)                                                                                        \
+    VERB(LANES, "lanes", false)                                                                                        \
+    VERB(RETRY, "retry", true)                                                                                         \
+    VERB(HOLD, "hold", true)                                                                                           \
+    VERB(RELEASE, "release", true)                                                                                     \
+    VERB(DELETE, "delete", true)                                                                                       \
+    VERB(BOUNCE, "bounce", true)                                                                                       \
+    VERB(REROUTE, "reroute", true)                                                                                     \
+    VERB(UNDO, "undo", true)
+
 enum control_verb {
     CONTROL_NONE,
-    CONTROL_LIST,
-    CONTROL_SHOW,
-    CONTROL_STATS,
-    CONTROL_LANES,
-    CONTROL_RETRY,
-    CONTROL_DELETE,
-    CONTROL_HOLD,
-    CONTROL_RELEASE,
+#define VERB(id, name, changes) CONTROL_##id,
+    CONTROL_VERBS(VERB)
+#undef VERB
 };
 
 struct control {
@@ -82,16 +101,25 @@ struct control {
     const char *error, *error_code; /* literals; the answer is this error */
     struct message_id *ids;
     size_t id_count, id_index;
+    struct filter *filter; /* NULL: every recipient */
+    uint64_t limit;        /* of messages listed; 0: none */
+    int64_t window_ms;
     uint8_t lane[LANE_NAME_SIZE_MAX];
     size_t lane_size;
+    uint8_t reason[ORDER_REASON_SIZE_MAX];
+    size_t reason_size;
 
     /* where its answer stands */
-    struct message_id after; /* the last message looked at */
-    struct walltime began;   /* `all` ends at the first message that came later */
-    bool in_message;         /* its line is begun */
-    bool first;              /* no element of the array under way has been written */
-    uint64_t cursor;         /* recipient, history or lane */
-    unsigned stage;          /* of show */
+    bool began;
+    struct walltime began_at;
+    struct store_place place;            /* the next recipient to look at */
+    struct message_id first_id, last_id; /* no further than that */
+    bool id_found;                       /* of ids: the one under way is in the queue */
+    struct message_id after;             /* the message whose line or change is under way */
+    bool in_message;                     /* its line is begun */
+    bool first;                          /* no element of the array under way has been written */
+    uint64_t cursor;                     /* history or lane */
+    unsigned stage;                      /* of show */
     uint64_t lines, octets, count, missing;
 };
 

@@ -9,35 +9,6 @@ int64_t control_seconds(struct walltime t)
     return t.ms / 1000;
 }
 
-/* Others than the postmaster see what they handed in themselves: "uid N" is how local injection names its client. */
-bool control_may_see(const struct control *c, const struct envelope_head *head)
-{
-    uint8_t room[16];
-    struct buf mine = BUF(room);
-
-    if (c->setup.may_all)
-        return true;
-    return head->origin == ORIGIN_LOCAL && is_ok(buf_put_str(&mine, "uid ")) &&
-           is_ok(buf_put_u64(&mine, c->setup.uid)) && bytes_equal(head->client, buf_bytes(&mine));
-}
-
-static const char *recipient_state(const struct control *c, const struct envelope_head *head,
-    const struct recipient *rcpt, struct walltime now, struct walltime *next_out)
-{
-    const struct control_setup *s = &c->setup;
-    struct lane *lane;
-
-    *next_out = rcpt->next_try;
-    if (s->ports != NULL && s->ports->is_active != NULL && s->ports->is_active(s->ports->context, head->id, rcpt->n))
-        return "active";
-    if (rcpt->state == RECIPIENT_HELD || (head->flags & ENVELOPE_HELD) != 0)
-        return "held";
-    lane = s->scheduler == NULL ? NULL : scheduler_lane_find(s->scheduler, rcpt->lane);
-    if (lane != NULL && scheduler_lane_backoff_until(lane).ms > next_out->ms)
-        *next_out = scheduler_lane_backoff_until(lane);
-    return walltime_reached(*next_out, now) ? "due" : "deferred";
-}
-
 static RESULT head_put(struct buf *out, const struct envelope_head *head)
 {
     TRY(buf_put_str(out, "{\"v\":1"));
@@ -51,7 +22,7 @@ static RESULT recipient_put_json(const struct control *c, struct buf *out, const
     const struct recipient *rcpt, struct walltime now, bool whole)
 {
     struct walltime next;
-    const char *state = recipient_state(c, head, rcpt, now, &next);
+    const char *state = control_state(c, head->id, rcpt, now, &next);
 
     if (!c->first)
         TRY(buf_put_octet(out, ','));
@@ -84,6 +55,74 @@ static enum step step_of(struct buf *out, size_t before, struct result r)
     return STEP_FULL;
 }
 
+/* The next recipient of the line under way, or its end. The message may have ended between two turns: then its line ends.
+ * Where ids are asked for the walk stays within one message by itself. */
+static enum step listed_recipient_step(struct control *c, struct walltime now, struct buf *out)
+{
+    const struct store_place place = c->place;
+    const struct message_id last = c->last_id;
+    const size_t id_index = c->id_index;
+    size_t before = out->size;
+    struct found found;
+    enum step step;
+
+    if (buf_left(out) < 8)
+        return STEP_FULL;
+    if (c->id_count == 0)
+        c->last_id = c->after;
+    enum find find = control_find(c, now, &found);
+    if (c->id_count == 0)
+        c->last_id = last;
+    if (find == FIND_OTHER && c->id_index == id_index && message_id_equal(c->place.id, c->after))
+        return STEP_MORE;
+    if (find != FIND_ONE) {
+        if (c->id_count == 0)
+            c->place = (struct store_place){{c->after.value + 1}, 0};
+        c->in_message = false;
+        c->lines++;
+        return step_of(out, before, buf_put_str(out, "]}\n"));
+    }
+    found.head.id = found.id;
+    step = step_of(out, before, recipient_put_json(c, out, &found.head, &found.rcpt, now, false));
+    if (step == STEP_MORE)
+        c->first = false;
+    else
+        c->place = place;
+    return step;
+}
+
+enum step control_list_step(struct control *c, struct walltime now, struct buf *out)
+{
+    struct found found;
+    size_t before = out->size;
+    enum step step;
+
+    if (c->in_message)
+        return listed_recipient_step(c, now, out);
+    if (c->limit > 0 && c->lines == c->limit)
+        return STEP_DONE;
+    struct store_place place = c->place;
+    enum find find = control_find(c, now, &found);
+    if (find != FIND_ONE)
+        return find == FIND_END ? STEP_DONE : STEP_MORE;
+    if (!found.has_head && !is_ok(store_message_get(c->setup.store, found.id, &found.head)))
+        return STEP_MORE;
+    struct result r = head_put(out, &found.head);
+    if (is_ok(r))
+        r = buf_put_str(out, ",\"recipients\":[");
+    step = step_of(out, before, r);
+    if (step != STEP_MORE) {
+        c->place = place;
+        return step;
+    }
+    c->place = (struct store_place){found.id, found.rcpt.n}; /* it comes again, as the first of its line */
+    c->after = found.id;
+    c->in_message = true;
+    c->first = true;
+    c->octets += found.head.body_size;
+    return STEP_MORE;
+}
+
 /* The next recipient of the message under way, or the end of its array. */
 static enum step recipient_step(struct control *c, struct walltime now, const struct envelope_head *head,
     const char *end, bool whole, struct buf *out)
@@ -107,38 +146,6 @@ static enum step recipient_step(struct control *c, struct walltime now, const st
     if (step == STEP_MORE) {
         c->cursor = cursor;
         c->first = false;
-    }
-    return step;
-}
-
-enum step control_list_step(struct control *c, struct walltime now, struct buf *out)
-{
-    struct envelope_head head;
-    size_t before = out->size;
-    enum step step;
-
-    if (c->in_message) {
-        /* The message may have ended between two turns: then its line ends here. */
-        if (!is_ok(store_message_get(c->setup.store, c->after, &head)))
-            head = (struct envelope_head){.id = c->after};
-        return recipient_step(c, now, &head, "]}\n", false, out);
-    }
-    if (!is_ok(store_message_next(c->setup.store, c->after, &head)))
-        return STEP_DONE;
-    if (!control_may_see(c, &head)) {
-        c->after = head.id;
-        return STEP_MORE;
-    }
-    struct result r = head_put(out, &head);
-    if (is_ok(r))
-        r = buf_put_str(out, ",\"recipients\":[");
-    step = step_of(out, before, r);
-    if (step == STEP_MORE) {
-        c->after = head.id;
-        c->in_message = true;
-        c->first = true;
-        c->cursor = 0;
-        c->octets += head.body_size;
     }
     return step;
 }

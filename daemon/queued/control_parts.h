@@ -18,6 +18,30 @@ void control_refuse(struct control *c, const char *code, const char *error);
 /* Reads one request line into c->verb and what goes with it, or refuses. (control_request.c) */
 void control_request(struct control *c, struct bytes line);
 
+/* --- the walk (control_find.c) --- */
+enum find {
+    FIND_ONE,   /* a recipient that matches */
+    FIND_OTHER, /* something was passed over */
+    FIND_END,
+};
+
+struct found {
+    struct message_id id;
+    struct recipient rcpt;
+    bool has_head;
+    struct envelope_head head;
+};
+
+/* Both inside a read transaction. */
+void control_find_begin(struct control *c);
+enum find control_find(struct control *c, struct walltime now, struct found *found_out);
+enum step control_count_step(struct control *c, struct walltime now);
+/* Opens its own transactions. */
+enum step control_change_step(struct control *c, struct walltime now);
+/* due, active, deferred, held or leaving; next_out counts the lane's back-off in. */
+const char *control_state(const struct control *c, struct message_id id, const struct recipient *rcpt,
+    struct walltime now, struct walltime *next_out);
+
 /* One message's head or one recipient of it. (control_list.c) */
 enum step control_list_step(struct control *c, struct walltime now, struct buf *out);
 enum step control_show_step(struct control *c, struct walltime now, struct buf *out);

@@ -1,27 +1,21 @@
 #include <jansson.h>
 
 #include "daemon/queued/control_parts.h"
+#include "queue/route.h"
 
 static const struct {
     const char *word;
     enum control_verb verb;
     bool changes;
 } verbs[] = {
-    {"list", CONTROL_LIST, false},
-    {"show", CONTROL_SHOW, false},
-    {"stats", CONTROL_STATS, false},
-    {"lanes", CONTROL_LANES, false},
-    {"retry", CONTROL_RETRY, true},
-    {"delete", CONTROL_DELETE, true},
-    {"hold", CONTROL_HOLD, true},
-    {"release", CONTROL_RELEASE, true},
+#define VERB(id, name, changes) {name, CONTROL_##id, changes},
+    CONTROL_VERBS(VERB)
+#undef VERB
 };
 
-static bool id_read(const json_t *value, struct message_id *id_out)
+static struct bytes text_of(const json_t *value)
 {
-    return json_is_string(value) &&
-           is_ok(message_id_parse(
-               (struct bytes){(const uint8_t *)json_string_value(value), json_string_length(value)}, id_out));
+    return (struct bytes){(const uint8_t *)json_string_value(value), json_string_length(value)};
 }
 
 /* "id" or "ids"; false when a refusal was made. */
@@ -42,12 +36,40 @@ static bool ids_read(struct control *c, const json_t *request)
         return false;
     }
     for (; c->id_count < count; c->id_count++) {
-        if (!id_read(one != NULL ? one : json_array_get(list, c->id_count), &c->ids[c->id_count])) {
+        const json_t *id = one != NULL ? one : json_array_get(list, c->id_count);
+
+        if (!json_is_string(id) || !is_ok(message_id_parse(text_of(id), &c->ids[c->id_count]))) {
             control_refuse(c, "usage", "that is no message id");
             return false;
         }
     }
     return true;
+}
+
+/* Into what mail may be moved: as configurations name a next hop, or mx:DOMAIN, or local. Leaves its canonical name. */
+static bool lane_canonical(struct control *c, struct bytes lane)
+{
+    struct route_target target;
+    struct arena arena;
+    struct buf out;
+    bool fits = false;
+
+    buf_init(&out, c->lane, sizeof c->lane);
+    if (bytes_equal(lane, BYTES("local")) || (bytes_starts(lane, BYTES("mx:")) && lane.size > 3)) {
+        for (size_t i = 0; i < lane.size; i++)
+            if (lane.data[i] <= ' ' || lane.data[i] > '~' || !is_ok(buf_put_octet(&out, octet_lower(lane.data[i]))))
+                return false;
+        c->lane_size = out.size;
+        return true;
+    }
+    arena_init(&arena, 65536);
+    if (is_ok(route_target_parse(&arena, lane, &target)) && (target.kind == ROUTE_RELAY || target.kind == ROUTE_LMTP)) {
+        fits = is_ok(buf_put_str(&out, target.kind == ROUTE_RELAY ? "relay:" : "lmtp:")) &&
+               is_ok(buf_put(&out, target.hop));
+        c->lane_size = out.size;
+    }
+    arena_fini(&arena);
+    return fits;
 }
 
 static bool lane_read(struct control *c, const json_t *request)
@@ -60,28 +82,88 @@ static bool lane_read(struct control *c, const json_t *request)
         control_refuse(c, "usage", "that is no lane");
         return false;
     }
+    if (c->verb == CONTROL_REROUTE) {
+        if (lane_canonical(c, text_of(lane)))
+            return true;
+        control_refuse(c, "usage", "expected mx:DOMAIN, relay:[HOST]:PORT, lmtp:[HOST]:PORT, lmtp:unix:/PATH or local");
+        return false;
+    }
     c->lane_size = json_string_length(lane);
     memcpy(c->lane, json_string_value(lane), c->lane_size);
+    return true;
+}
+
+static bool filter_read(struct control *c, const json_t *request)
+{
+    const json_t *filter = json_object_get(request, "filter");
+    struct filter_error error;
+
+    if (filter == NULL)
+        return true;
+    c->filter = mem_take(sizeof *c->filter);
+    if (c->filter == NULL) {
+        control_refuse(c, "failed", "out of memory");
+        return false;
+    }
+    if (!json_is_string(filter) || !is_ok(filter_parse(text_of(filter), c->filter, &error))) {
+        control_refuse(c, "usage", json_is_string(filter) ? error.why : "a filter is a string");
+        return false;
+    }
+    return true;
+}
+
+/* limit, window, reason. */
+static bool details_read(struct control *c, const json_t *request)
+{
+    const json_t *limit = json_object_get(request, "limit"), *window = json_object_get(request, "window"),
+                 *reason = json_object_get(request, "reason");
+    json_int_t seconds = json_integer_value(window);
+
+    c->window_ms = ORDER_UNDO_WINDOW_MS;
+    if ((limit != NULL && json_integer_value(limit) <= 0) || (window != NULL && !json_is_integer(window)) ||
+        seconds < 0 || seconds > ORDER_UNDO_WINDOW_MAX_MS / 1000) {
+        control_refuse(c, "usage", limit != NULL ? "a limit is a number above 0" : "a window is 0 to 604800 seconds");
+        return false;
+    }
+    if (window != NULL)
+        c->window_ms = seconds * 1000;
+    c->limit = (uint64_t)json_integer_value(limit);
+    if (reason == NULL)
+        return true;
+    struct bytes text = text_of(reason);
+    if (text.data == NULL || text.size > sizeof c->reason) {
+        control_refuse(c, "usage", "a reason is a text of at most 500 octets");
+        return false;
+    }
+    for (size_t i = 0; i < text.size; i++)
+        c->reason[i] = text.data[i] < ' ' || text.data[i] == 0x7f ? ' ' : text.data[i];
+    c->reason_size = text.size;
     return true;
 }
 
 /* Who may, and on what. */
 static void request_check(struct control *c, bool changes)
 {
-    size_t targets = (c->id_count > 0) + (c->lane_size > 0) + c->all;
+    bool of_lane = c->lane_size > 0 && c->verb != CONTROL_REROUTE;
+    size_t targets = (c->id_count > 0) + of_lane + c->all + (c->filter != NULL);
+    bool own = c->verb == CONTROL_LIST || c->verb == CONTROL_COUNT || c->verb == CONTROL_SHOW;
 
-    if (!c->setup.may_all && c->verb != CONTROL_LIST && c->verb != CONTROL_SHOW) {
-        control_refuse(
-            c, "denied", "only root and the daemon's own user may do that; others may list and show their own mail");
-    } else if (changes && c->setup.ports == NULL) {
+    if (!c->setup.may_all && !own)
+        control_refuse(c, "denied",
+            "only root, the daemon's own user and the group mansio may do that; others may list and show their own "
+            "mail");
+    else if (changes && c->setup.ports == NULL)
         control_refuse(c, "read-only", "the daemon is not running, so the queue can only be read");
-    } else if (c->verb == CONTROL_SHOW && c->id_count != 1) {
+    else if (c->verb == CONTROL_SHOW && (c->id_count != 1 || targets != 1))
         control_refuse(c, "usage", "show wants one id");
-    } else if (changes && targets != 1) {
-        control_refuse(c, "usage", c->verb == CONTROL_RETRY ? "expected ids, a lane or all" : "expected ids or all");
-    } else if (c->lane_size > 0 && c->verb != CONTROL_RETRY) {
+    else if (of_lane && c->verb != CONTROL_RETRY)
         control_refuse(c, "usage", "only retry takes a lane");
-    }
+    else if (changes && targets != 1)
+        control_refuse(c, "usage", "expected one of: ids, a filter, all");
+    else if (targets > 1)
+        control_refuse(c, "usage", "expected one of: ids, a filter");
+    else if (c->verb == CONTROL_REROUTE && c->lane_size == 0)
+        control_refuse(c, "usage", "reroute wants the lane to move to");
 }
 
 void control_request(struct control *c, struct bytes line)
@@ -101,7 +183,7 @@ void control_request(struct control *c, struct bytes line)
     else {
         c->verb = verbs[v].verb;
         c->all = json_is_true(json_object_get(request, "all"));
-        if (ids_read(c, request) && lane_read(c, request))
+        if (ids_read(c, request) && lane_read(c, request) && filter_read(c, request) && details_read(c, request))
             request_check(c, verbs[v].changes);
     }
     json_decref(request);

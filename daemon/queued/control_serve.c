@@ -33,29 +33,21 @@ struct control_serve {
 
 /* --- what the conversation asks of the engine --- */
 
-static RESULT port_retry_message(void *context, struct message_id id, struct walltime now, uint32_t *count_out)
+static RESULT port_order(void *context, const struct order *order, const struct order_target *targets, size_t count,
+    struct walltime now, uint32_t *count_out)
 {
-    return engine_retry_message(((struct control_serve *)context)->engine, id, now, count_out);
+    return engine_order(((struct control_serve *)context)->engine, order, targets, count, now, count_out);
 }
 
-static RESULT port_retry_lane(void *context, struct bytes lane, struct walltime now, uint32_t *count_out)
+static RESULT port_retry_lane(
+    void *context, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out)
 {
-    return engine_retry_lane(((struct control_serve *)context)->engine, lane, now, count_out);
+    return engine_retry_lane(((struct control_serve *)context)->engine, lane, now, count_out, more_out);
 }
 
-static RESULT port_retry_all(void *context, struct walltime now, uint32_t *count_out)
+static void port_hurry(void *context, struct walltime now)
 {
-    return engine_retry_all(((struct control_serve *)context)->engine, now, count_out);
-}
-
-static RESULT port_hold(void *context, struct message_id id, bool held, struct walltime now, uint32_t *count_out)
-{
-    return engine_hold(((struct control_serve *)context)->engine, id, held, now, count_out);
-}
-
-static RESULT port_delete(void *context, struct message_id id, struct walltime now, uint32_t *count_out)
-{
-    return engine_delete(((struct control_serve *)context)->engine, id, now, count_out);
+    engine_hurry(((struct control_serve *)context)->engine, now);
 }
 
 static bool port_is_active(void *context, struct message_id id, uint32_t n)
@@ -221,11 +213,9 @@ struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine
     serve->engine = engine;
     serve->cfg = cfg;
     serve->ports = (struct control_ports){.context = serve,
-        .retry_message = port_retry_message,
+        .order = port_order,
         .retry_lane = port_retry_lane,
-        .retry_all = port_retry_all,
-        .hold = port_hold,
-        .delete = port_delete,
+        .hurry = port_hurry,
         .is_active = port_is_active,
         .changed = port_changed};
     if (is_ok(conn_room_new(loop, &serve->room)) && is_ok(listener_new(loop, fd, on_accept, serve, &serve->listener)))

@@ -236,10 +236,17 @@ static RESULT job_start(struct engine *e, struct engine_peer *worker, struct lan
 /* Gives one job of the lane to a worker, or tells the scheduler why not. */
 static void lane_run(struct engine *e, struct lane *lane, struct walltime now)
 {
-    struct engine_peer *worker = worker_pick(e, scheduler_lane_name(lane));
+    struct engine_peer *worker;
     struct store_due due;
     struct walltime more;
 
+    if (bytes_equal(scheduler_lane_name(lane), BYTES(RECIPIENT_LEAVING_LANE))) {
+        /* No worker's task: the next batch does it (postmaster_leave). The lane is asked again, should that fail. */
+        e->batch.leaving = is_ok(due_first(e, scheduler_lane_name(lane), now, &due, &more));
+        scheduler_lane_empty(e->scheduler, lane, e->batch.leaving ? now : more);
+        return;
+    }
+    worker = worker_pick(e, scheduler_lane_name(lane));
     if (worker == NULL) {
         scheduler_lane_empty(e->scheduler, lane, walltime_after(now, NO_WORKER_WAIT_MS));
         return;

@@ -357,6 +357,8 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
     }
     for (struct tx *tx = e->batch.publish; tx != end; tx = tx->next)
         TRY(intake_publish(e, tx, now));
+    if (e->batch.leaving)
+        TRY(postmaster_leave(e, now));
     if (e->batch.quarantine) {
         struct store_noted noted;
         uint32_t count = 0;
@@ -432,6 +434,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     e->batch.done_end = &e->batch.done;
     e->batch.drops = NULL;
     e->batch.saves = NULL;
+    e->batch.leaving = false;
     e->stats.commits++;
     for (struct spill *spill = done.spills; spill != NULL;) {
         struct spill *next = spill->next;
@@ -507,7 +510,7 @@ static bool batch_is_urgent(const struct engine *e)
 {
     const struct batch *b = &e->batch;
 
-    return b->publish != NULL || b->spills != NULL || b->done != NULL || b->drops != NULL;
+    return b->publish != NULL || b->spills != NULL || b->done != NULL || b->drops != NULL || b->leaving;
 }
 
 static bool batch_is_wanted(const struct engine *e, struct walltime now)

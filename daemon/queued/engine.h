@@ -18,6 +18,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/ipc/codec.h"
+#include "daemon/queued/order.h"
 #include "queue/scheduler.h"
 #include "queue/store.h"
 
@@ -71,13 +72,15 @@ struct store *engine_store(struct engine *e);
 /* Whether a recipient is being delivered right now. */
 bool engine_is_active(const struct engine *e, struct message_id id, uint32_t n);
 
-/* --- the postmaster's hand: each is one transaction of its own, durable when it returns; count_out tells how many
- * recipients it changed. What is being delivered right now is left to its attempt (hold and retry then apply to what the
- * attempt leaves; delete lets the attempt finish and keeps nothing of it). --- */
-RESULT engine_retry_message(struct engine *e, struct message_id id, struct walltime now, uint32_t *count_out);
-RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime now, uint32_t *count_out);
-RESULT engine_retry_all(struct engine *e, struct walltime now, uint32_t *count_out);
-RESULT engine_hold(struct engine *e, struct message_id id, bool held, struct walltime now, uint32_t *count_out);
-RESULT engine_delete(struct engine *e, struct message_id id, struct walltime now, uint32_t *count_out);
+/* --- the postmaster's hand: each call is one transaction of its own, durable when it returns; count_out tells how many
+ * recipients it changed. What is being delivered right now is left to its attempt: hold, retry and reroute then apply to what
+ * the attempt leaves; delete lets it finish and keeps nothing of it; bounce waits for its end. --- */
+/* `targets` in order of (id, n), at most ORDER_TARGETS_MAX; those that are gone are passed over. */
+RESULT engine_order(struct engine *e, const struct order *order, const struct order_target *targets, size_t count,
+    struct walltime now, uint32_t *count_out);
+/* Makes one portion of the lane's recipients due now; more_out: call again. At the end its back-off is over. */
+RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out);
+/* No lane backs off any more. */
+void engine_hurry(struct engine *e, struct walltime now);
 
 #endif

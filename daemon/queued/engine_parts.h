@@ -137,6 +137,7 @@ struct batch {
     struct save *saves;
     bool quarantine;   /* a read met damaged rows */
     bool more_history; /* expired rows may be left */
+    bool leaving;      /* the window of some deletions or bounces is over */
 };
 
 struct id_block {
@@ -194,6 +195,10 @@ void dispatch_peer_gone(struct engine *e, struct engine_peer *peer, struct wallt
 void dispatch_landed(
     struct engine *e, struct job *job); /* the commit with its results is durable: out of flights, freed */
 void dispatch_slots_changed(struct engine *e);
+
+/* postmaster.c */
+/* Carries out deletions and bounces whose window is over, a portion of them; part of a batch. */
+RESULT postmaster_leave(struct engine *e, struct walltime now);
 
 /* outcome.c */
 RESULT outcome_apply(struct engine *e, struct job *job, struct walltime now);

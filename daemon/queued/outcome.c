@@ -198,6 +198,8 @@ static RESULT recipient_apply(struct outcome *o, struct job_rcpt *at, bool first
     enum job_outcome outcome = at->outcome;
     if (!at->has_result)
         outcome = o->job->verdict == LANE_WORKER_LOST ? JOB_AGAIN : JOB_DEFERRED;
+    if (recipient_is_leaving(rcpt.state) && outcome != JOB_DELIVERED)
+        return OK; /* deleted or bounced meanwhile: that is what becomes of it */
     switch (outcome) {
     case JOB_DELIVERED:
         return delivered(o, &rcpt, at, first);

@@ -1,9 +1,11 @@
-/* What the postmaster asks of the queue: each call is its own transactions, outside the group commit, because it is rare and
- * its answer must be true when it is given. Large ones go in portions, so that no transaction grows with the queue. What is in
- * flight is left to its attempt, which reads the rows again (outcome.c). */
+/* What the postmaster asks of the queue: each call is a transaction of its own, outside the group commit, because it is rare
+ * and its answer must be true when it is given. Large orders come in portions (control.c), one a turn, so that no transaction
+ * grows with the queue and no session waits for one. What is in flight is left to its attempt, which reads the rows again
+ * (outcome.c). Deletions and bounces that are put off wait in a lane of their own; the scheduler says when, and the batch
+ * carries them out. */
 #include "daemon/queued/engine_parts.h"
 
-enum { PORTION = 2000 };
+enum { PORTION = ORDER_TARGETS_MAX };
 
 typedef RESULT (*portion_fn)(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
 
@@ -29,88 +31,275 @@ static RESULT portion_commit(struct engine *e, portion_fn rows, void *context, s
     }
 }
 
-/* --- one message --- */
+/* --- orders --- */
 
-struct message_order {
-    struct message_id id;
-    enum { ORDER_RETRY, ORDER_HOLD, ORDER_RELEASE } what;
+/* One transaction's worth of an order. */
+struct work {
+    const struct order *order;
+    const struct order_target *targets;
+    size_t count;
+    bool leave; /* what was put off is done now */
 };
 
-static RESULT recipient_order(struct engine *e, const struct message_order *order, const struct recipient *before,
+/* The recipients of one message that are bounced together. */
+struct bounce {
+    struct envelope_head head; /* in the scratch arena */
+    struct dsn_recipient list[JOB_RCPT_COUNT_MAX];
+    size_t count;
+};
+
+static RESULT due_say(struct engine *e, const struct recipient *rcpt)
+{
+    struct bytes lane = recipient_is_leaving(rcpt->state) ? BYTES(RECIPIENT_LEAVING_LANE) : rcpt->lane;
+
+    if (rcpt->state == RECIPIENT_HELD)
+        return OK;
+    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = lane, .due = rcpt->next_try});
+}
+
+static RESULT history_say(struct engine *e, enum attempt_kind kind, struct message_id id, const struct recipient *rcpt,
+    struct bytes reply, struct walltime now)
+{
+    uint8_t room[ATTEMPT_SIZE_MAX];
+    struct buf row = BUF(room);
+
+    if (e->cfg->history_keep == 0)
+        return OK;
+    TRY(attempt_put(&row, &(struct attempt){.kind = kind,
+                              .n = rcpt->n,
+                              .count = rcpt->attempts,
+                              .forward_path = rcpt->forward_path,
+                              .lane = rcpt->lane,
+                              .reply = reply}));
+    return store_history_put(e->store, id, now, buf_bytes(&row));
+}
+
+static RESULT bounce_send(struct engine *e, struct bounce *b, struct walltime now)
+{
+    struct bytes content;
+    struct message_id dsn;
+
+    if (b->count == 0)
+        return OK;
+    if (!is_ok(store_body_get(e->store, b->head.id, 0, DSN_ORIGINAL_SIZE_MAX, &content)))
+        content = BYTES_NONE; /* a damaged body must not keep the sender from being told */
+    TRY(outcome_notify(e, DSN_FAILED, &b->head, b->list, b->count, content, now, &dsn));
+    b->count = 0;
+    return OK;
+}
+
+static RESULT bounce_one(
+    struct engine *e, struct bounce *b, const struct recipient *rcpt, struct bytes reason, struct walltime now)
+{
+    struct bytes reply = reason.size > 0 ? reason : BYTES("returned to its sender by the postmaster");
+
+    if (dsn_wanted(DSN_FAILED, &b->head, rcpt)) {
+        if (b->count == JOB_RCPT_COUNT_MAX)
+            TRY(bounce_send(e, b, now));
+        b->list[b->count++] = (struct dsn_recipient){.forward_path = rcpt->forward_path,
+            .orcpt = rcpt->orcpt,
+            .status = BYTES("5.0.0"),
+            .reply = reply,
+            .last_attempt = now,
+            .attempts = rcpt->attempts};
+    }
+    TRY(history_say(e, ATTEMPT_FAILED, b->head.id, rcpt, reply, now));
+    TRY(store_recipient_delete(e->store, b->head.id, rcpt));
+    return effect_add(e, &(struct effect){.kind = EFFECT_FAILED,
+                             .id = b->head.id,
+                             .n = rcpt->n,
+                             .count = rcpt->attempts,
+                             .to = rcpt->forward_path,
+                             .lane = rcpt->lane,
+                             .reply = reply});
+}
+
+static RESULT delete_one(struct engine *e, struct message_id id, const struct recipient *rcpt, struct walltime now)
+{
+    TRY(history_say(e, ATTEMPT_DELETED, id, rcpt, BYTES_NONE, now));
+    return store_recipient_delete(e->store, id, rcpt);
+}
+
+/* What the order makes of a recipient that stays in the queue; false when it leaves it as it is. */
+static bool order_moves(
+    const struct order *order, const struct recipient *before, struct walltime now, struct recipient *after)
+{
+    bool waits = before->state == RECIPIENT_WAITING, held = before->state == RECIPIENT_HELD;
+
+    *after = *before;
+    after->next_try = now;
+    switch (order->kind) {
+    case ORDER_RETRY:
+        return waits && !walltime_reached(before->next_try, now);
+    case ORDER_HOLD:
+        after->state = RECIPIENT_HELD;
+        return waits;
+    case ORDER_RELEASE:
+        after->state = RECIPIENT_WAITING;
+        return held;
+    case ORDER_REROUTE:
+        after->lane = order->lane;
+        return (waits || held) && !bytes_equal(before->lane, order->lane);
+    case ORDER_UNDO:
+        after->state = before->state == RECIPIENT_DELETED || before->state == RECIPIENT_BOUNCED ? RECIPIENT_WAITING
+                                                                                                : RECIPIENT_HELD;
+        return recipient_is_leaving(before->state);
+    case ORDER_DELETE:
+        after->state = held ? RECIPIENT_DELETED_HELD : RECIPIENT_DELETED;
+        break;
+    case ORDER_BOUNCE:
+        after->state = held ? RECIPIENT_BOUNCED_HELD : RECIPIENT_BOUNCED;
+        after->last_status = order->reason.size > 0 ? BYTES("5.0.0") : before->last_status;
+        after->last_reply = order->reason.size > 0 ? order->reason : before->last_reply;
+        break;
+    }
+    after->next_try = order->until;
+    return waits || held;
+}
+
+/* Whether a leaving recipient was bounced, not deleted. */
+static bool was_bounced(enum recipient_state state)
+{
+    return state == RECIPIENT_BOUNCED || state == RECIPIENT_BOUNCED_HELD;
+}
+
+static RESULT target_order(struct engine *e, const struct work *w, struct bounce *b, const struct recipient *rcpt,
     struct walltime now, uint32_t *count)
 {
-    struct recipient after = *before;
+    const struct order *order = w->order;
+    bool goes = w->leave || ((order->kind == ORDER_DELETE || order->kind == ORDER_BOUNCE) && order->until.ms == 0);
+    bool bounces = w->leave ? was_bounced(rcpt->state) : order->kind == ORDER_BOUNCE;
+    struct recipient after;
 
-    switch (order->what) {
-    case ORDER_RETRY:
-        if (before->state != RECIPIENT_WAITING || walltime_reached(before->next_try, now))
-            return OK;
-        after.next_try = now;
-        break;
-    case ORDER_HOLD:
-        if (before->state == RECIPIENT_HELD)
-            return OK;
-        after.state = RECIPIENT_HELD;
-        break;
-    case ORDER_RELEASE:
-        if (before->state == RECIPIENT_WAITING)
-            return OK;
-        after.state = RECIPIENT_WAITING;
-        after.next_try = now;
-        break;
-    }
-    TRY(store_recipient_update(e->store, order->id, before, &after));
-    (*count)++;
-    if (after.state != RECIPIENT_WAITING)
+    if (w->leave && (!recipient_is_leaving(rcpt->state) || !walltime_reached(rcpt->next_try, now)))
         return OK;
-    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = after.lane, .due = after.next_try});
-}
-
-static RESULT message_order_rows(struct engine *e, void *context, struct walltime now, uint32_t *count_out)
-{
-    const struct message_order *order = context;
-    struct envelope_head head;
-    struct recipient row, rcpt;
-    uint64_t cursor = 0;
-    struct result r;
-
-    TRY(store_message_get(e->store, order->id, &head));
-    while (is_ok(r = store_recipient_next(e->store, order->id, &cursor, &row))) {
-        TRY(recipient_copy(&e->scratch, &row, &rcpt));
-        TRY(recipient_order(e, order, &rcpt, now, count_out));
+    if (goes && bounces && engine_is_active(e, b->head.id, rcpt->n))
+        return OK; /* it may be delivered this moment */
+    if (goes) {
+        /* a bounce that was put off keeps its reason where the last reply stood */
+        struct bytes reason = !w->leave                                        ? order->reason
+                              : bytes_equal(rcpt->last_status, BYTES("5.0.0")) ? rcpt->last_reply
+                                                                               : BYTES_NONE;
+        TRY(bounces ? bounce_one(e, b, rcpt, reason, now) : delete_one(e, b->head.id, rcpt, now));
+        ++*count;
+        return OK;
     }
-    return r.code == CODE_GONE ? OK : r;
+    if (!order_moves(order, rcpt, now, &after))
+        return OK;
+    TRY(store_recipient_update(e->store, b->head.id, rcpt, &after));
+    ++*count;
+    return due_say(e, &after);
 }
 
-/* The lanes of a message's recipients stop waiting for their back-off. */
-static RESULT message_lanes_hurry(struct engine *e, struct message_id id, struct walltime now)
+/* The end of one message's targets: its notification, and its own end when no recipient is left. */
+static RESULT message_end(struct engine *e, struct bounce *b, struct walltime now)
 {
+    bool done = false;
+
+    if (b->head.id.value == 0)
+        return OK;
+    TRY(bounce_send(e, b, now));
+    struct result r = store_message_finish(e->store, b->head.id, &done);
+    if (r.code == CODE_GONE || (is_ok(r) && !done))
+        return OK;
+    TRY(r);
+    return effect_add(e, &(struct effect){.kind = EFFECT_MESSAGE_DONE, .id = b->head.id});
+}
+
+static RESULT message_begin(struct engine *e, struct bounce *b, struct message_id id)
+{
+    struct envelope_head row;
+
+    b->head = (struct envelope_head){0};
+    b->count = 0;
+    struct result r = store_message_get(e->store, id, &row);
+    if (r.code == CODE_CORRUPT)
+        e->batch.quarantine = true;
+    if (r.code == CODE_CORRUPT || r.code == CODE_GONE)
+        return OK;
+    TRY(r);
+    return envelope_head_copy(&e->scratch, &row, &b->head);
+}
+
+static RESULT order_rows(struct engine *e, void *context, struct walltime now, uint32_t *count_out)
+{
+    const struct work *w = context;
+    struct recipient row, rcpt;
+    struct bounce *b;
+    void *memory = NULL;
+
+    TRY(arena_take(&e->scratch, sizeof *b, &memory));
+    b = memory;
+    for (size_t i = 0; i < w->count; i++) {
+        const struct order_target *target = &w->targets[i];
+
+        if (i == 0 || !message_id_equal(target->id, w->targets[i - 1].id)) {
+            TRY(message_end(e, b, now));
+            TRY(message_begin(e, b, target->id));
+        }
+        if (b->head.id.value == 0)
+            continue;
+        struct result r = store_recipient_get(e->store, target->id, target->n, &row);
+        if (r.code == CODE_CORRUPT)
+            e->batch.quarantine = true;
+        if (r.code == CODE_CORRUPT || r.code == CODE_GONE)
+            continue;
+        TRY(r);
+        TRY(recipient_copy(&e->scratch, &row, &rcpt));
+        TRY(target_order(e, w, b, &rcpt, now, count_out));
+    }
+    return message_end(e, b, now);
+}
+
+/* The lanes of these recipients stop waiting for their back-off. */
+static RESULT lanes_hurry(struct engine *e, const struct order_target *targets, size_t count, struct walltime now)
+{
+    struct lane *last = NULL;
     struct recipient rcpt;
-    uint64_t cursor = 0;
 
     TRY(store_read_begin(e->store));
-    while (is_ok(store_recipient_next(e->store, id, &cursor, &rcpt))) {
+    for (size_t i = 0; i < count; i++) {
+        if (!is_ok(store_recipient_get(e->store, targets[i].id, targets[i].n, &rcpt)))
+            continue;
         struct lane *lane = scheduler_lane_find(e->scheduler, rcpt.lane);
-        if (lane != NULL)
+        if (lane != NULL && lane != last)
             scheduler_retry_now(e->scheduler, lane, now);
+        last = lane;
     }
     store_read_end(e->store);
     return OK;
 }
 
-RESULT engine_retry_message(struct engine *e, struct message_id id, struct walltime now, uint32_t *count_out)
+RESULT engine_order(struct engine *e, const struct order *order, const struct order_target *targets, size_t count,
+    struct walltime now, uint32_t *count_out)
 {
-    struct message_order order = {.id = id, .what = ORDER_RETRY};
+    struct work work = {.order = order, .targets = targets, .count = count};
 
-    TRY(portion_commit(e, message_order_rows, &order, now, count_out));
-    return message_lanes_hurry(e, id, now);
+    ASSERT(count <= ORDER_TARGETS_MAX);
+    TRY(portion_commit(e, order_rows, &work, now, count_out));
+    return order->kind == ORDER_RETRY ? lanes_hurry(e, targets, count, now) : OK;
 }
 
-RESULT engine_hold(struct engine *e, struct message_id id, bool held, struct walltime now, uint32_t *count_out)
+RESULT postmaster_leave(struct engine *e, struct walltime now)
 {
-    struct message_order order = {.id = id, .what = held ? ORDER_HOLD : ORDER_RELEASE};
+    static const struct order nothing = {0};
+    struct order_target targets[ORDER_TARGETS_MAX];
+    struct work work = {.order = &nothing, .targets = targets, .leave = true};
+    struct store_due from = {.next_try = {0}}, due;
+    uint32_t count = 0;
 
-    return portion_commit(e, message_order_rows, &order, now, count_out);
+    while (work.count < ORDER_TARGETS_MAX &&
+           is_ok(store_due_next(e->store, BYTES(RECIPIENT_LEAVING_LANE), &from, &due)) &&
+           walltime_reached(due.next_try, now)) {
+        targets[work.count++] = (struct order_target){due.id, due.n};
+        from = store_due_after(&due);
+    }
+    TRY(order_rows(e, &work, now, &count));
+    from = (struct store_due){.next_try = {0}};
+    if (is_ok(store_due_next(e->store, BYTES(RECIPIENT_LEAVING_LANE), &from, &due)))
+        return effect_add(
+            e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = BYTES(RECIPIENT_LEAVING_LANE), .due = due.next_try});
+    return OK;
 }
 
 /* --- lanes --- */
@@ -123,6 +312,8 @@ static RESULT lane_portion(struct engine *e, void *context, struct walltime now,
     struct recipient row, rcpt;
     struct result r = OK;
 
+    if (bytes_equal(*lane, BYTES(RECIPIENT_LEAVING_LANE)))
+        return OK; /* what waits there does not wait for its delivery */
     while (*count_out < PORTION && is_ok(r = store_due_next(e->store, *lane, &from, &due))) {
         from = store_due_after(&due);
         r = store_recipient_get(e->store, due.id, due.n, &row);
@@ -142,79 +333,18 @@ static RESULT lane_portion(struct engine *e, void *context, struct walltime now,
     return is_ok(r) || r.code == CODE_GONE ? OK : r;
 }
 
-RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime now, uint32_t *count_out)
+RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out)
 {
-    uint32_t portion = 0;
-
-    *count_out = 0;
-    do {
-        TRY(portion_commit(e, lane_portion, &lane, now, &portion));
-        *count_out += portion;
-    } while (portion == PORTION);
-    struct lane *known = scheduler_lane_find(e->scheduler, lane);
+    *more_out = false;
+    TRY(portion_commit(e, lane_portion, &lane, now, count_out));
+    *more_out = *count_out == PORTION;
+    struct lane *known = *more_out ? NULL : scheduler_lane_find(e->scheduler, lane);
     if (known != NULL)
         scheduler_retry_now(e->scheduler, known, now);
     return OK;
 }
 
-RESULT engine_retry_all(struct engine *e, struct walltime now, uint32_t *count_out)
+void engine_hurry(struct engine *e, struct walltime now)
 {
-    uint8_t room[LANE_NAME_SIZE_MAX];
-    struct bytes after = BYTES_NONE;
-
-    *count_out = 0;
-    for (;;) {
-        struct bytes lane;
-        struct store_due first;
-        uint32_t count = 0;
-        TRY(store_read_begin(e->store));
-        struct result r = store_due_lane_next(e->store, after, &lane, &first);
-        if (is_ok(r)) {
-            memcpy(room, lane.data, lane.size);
-            after = (struct bytes){room, lane.size};
-        }
-        store_read_end(e->store);
-        if (r.code == CODE_GONE)
-            break;
-        TRY(r);
-        TRY(engine_retry_lane(e, after, now, &count));
-        *count_out += count;
-    }
     scheduler_retry_now(e->scheduler, NULL, now);
-    return OK;
-}
-
-/* --- deletion --- */
-
-static RESULT delete_rows(struct engine *e, void *context, struct walltime now, uint32_t *count_out)
-{
-    const struct message_id *id = context;
-    struct envelope_head head;
-    struct recipient row, rcpt;
-    uint64_t cursor = 0;
-    struct result r;
-
-    TRY(store_message_get(e->store, *id, &head));
-    while (is_ok(r = store_recipient_next(e->store, *id, &cursor, &row))) {
-        uint8_t room[ATTEMPT_SIZE_MAX];
-        struct buf out = BUF(room);
-        TRY(recipient_copy(&e->scratch, &row, &rcpt));
-        (*count_out)++;
-        if (e->cfg->history_keep == 0)
-            continue;
-        TRY(attempt_put(&out, &(struct attempt){.kind = ATTEMPT_DELETED,
-                                  .n = rcpt.n,
-                                  .count = rcpt.attempts,
-                                  .forward_path = rcpt.forward_path,
-                                  .lane = rcpt.lane}));
-        TRY(store_history_put(e->store, *id, now, buf_bytes(&out)));
-    }
-    if (r.code != CODE_GONE)
-        return r;
-    return store_message_delete(e->store, *id);
-}
-
-RESULT engine_delete(struct engine *e, struct message_id id, struct walltime now, uint32_t *count_out)
-{
-    return portion_commit(e, delete_rows, &id, now, count_out);
 }

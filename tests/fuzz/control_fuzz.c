@@ -6,49 +6,37 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct control_setup setup;
 
-static RESULT refuse_id(void *context, struct message_id id, struct walltime now, uint32_t *count_out)
+static RESULT refuse_order(void *context, const struct order *order, const struct order_target *targets, size_t count,
+    struct walltime now, uint32_t *count_out)
 {
     (void)context;
+    (void)order;
+    (void)targets;
     (void)now;
-    ASSERT(setup.may_all && id.value != 0);
+    ASSERT(setup.may_all && count > 0);
     *count_out = 1;
-    return id.value % 2 == 0 ? OK : FAIL(CODE_GONE, "gone");
+    return OK;
 }
 
-static RESULT refuse_lane(void *context, struct bytes lane, struct walltime now, uint32_t *count_out)
+static RESULT refuse_lane(void *context, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out)
 {
     (void)context;
     (void)now;
     ASSERT(setup.may_all && lane.size > 0 && lane.size <= LANE_NAME_SIZE_MAX);
     *count_out = 0;
+    *more_out = false;
     return FAIL(CODE_GONE, "no such lane");
-}
-
-static RESULT refuse_all(void *context, struct walltime now, uint32_t *count_out)
-{
-    (void)context;
-    (void)now;
-    ASSERT(setup.may_all);
-    *count_out = 3;
-    return OK;
-}
-
-static RESULT refuse_hold(void *context, struct message_id id, bool held, struct walltime now, uint32_t *count_out)
-{
-    (void)held;
-    return refuse_id(context, id, now, count_out);
 }
 
 /* Verbs that walk the store are looked at by control_test; here they would need a disk for each input. */
 static bool needs_store(const struct control *c)
 {
-    return c->error == NULL && (c->verb < CONTROL_RETRY || (c->all && c->verb != CONTROL_RETRY));
+    return c->error == NULL && !(c->verb == CONTROL_RETRY && c->lane_size > 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct control_ports ports = {
-        NULL, refuse_id, refuse_lane, refuse_all, refuse_hold, refuse_id, NULL, NULL};
+    static const struct control_ports ports = {NULL, refuse_order, refuse_lane, NULL, NULL, NULL};
     static uint8_t room[CONTROL_ROOM_MIN];
     struct bytes rest = {data, size};
     struct control c;

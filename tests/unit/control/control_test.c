@@ -21,7 +21,8 @@ static struct walltime now(void)
 struct fixture {
     char path[64];
     struct store *store;
-    uint32_t hold_calls, delete_calls, retry_calls, changed_calls;
+    uint32_t orders, recipients, lane_calls, hurries, changed_calls, fail_at;
+    struct order order;
     struct message_id active;
     char *answer;
     size_t answer_size;
@@ -277,47 +278,38 @@ static void stats_and_lanes(void **state)
 
 /* --- rights and changes --- */
 
-static RESULT fake_retry(void *context, struct message_id id, struct walltime t, uint32_t *count_out)
+static RESULT fake_order(void *context, const struct order *order, const struct order_target *targets, size_t count,
+    struct walltime t, uint32_t *count_out)
 {
+    struct fixture *f = context;
+
     (void)t;
-    if (id.value == 1)
-        return FAIL(CODE_GONE, "gone");
-    ((struct fixture *)context)->retry_calls++;
-    *count_out = 2;
-    return OK;
+    assert_true(count > 0 && count <= ORDER_TARGETS_MAX);
+    f->orders++;
+    f->order = *order;
+    f->recipients += (uint32_t)count;
+    *count_out = (uint32_t)count;
+    for (size_t i = 1; i < count && order->kind != ORDER_RETRY; i++)
+        assert_true(targets[i].id.value > targets[i - 1].id.value ||
+                    (targets[i].id.value == targets[i - 1].id.value && targets[i].n > targets[i - 1].n));
+    return f->orders == f->fail_at ? FAIL(CODE_IO, "the disk failed") : OK;
 }
 
-static RESULT fake_lane(void *context, struct bytes lane, struct walltime t, uint32_t *count_out)
+static RESULT fake_lane(void *context, struct bytes lane, struct walltime t, uint32_t *count_out, bool *more_out)
 {
+    struct fixture *f = context;
+
     (void)t;
-    ((struct fixture *)context)->retry_calls += 100;
+    f->lane_calls++;
     *count_out = 7;
+    *more_out = f->lane_calls % 3 != 0;
     return bytes_equal(lane, BYTES("mx:a")) ? OK : FAIL(CODE_GONE, "no such lane");
 }
 
-static RESULT fake_all(void *context, struct walltime t, uint32_t *count_out)
+static void fake_hurry(void *context, struct walltime t)
 {
     (void)t;
-    ((struct fixture *)context)->retry_calls += 10000;
-    *count_out = 9;
-    return OK;
-}
-
-static RESULT fake_hold(void *context, struct message_id id, bool held, struct walltime t, uint32_t *count_out)
-{
-    (void)id;
-    (void)t;
-    ((struct fixture *)context)->hold_calls += held ? 1 : 1000;
-    *count_out = 1;
-    return OK;
-}
-
-static RESULT fake_delete(void *context, struct message_id id, struct walltime t, uint32_t *count_out)
-{
-    (void)t;
-    ((struct fixture *)context)->delete_calls++;
-    *count_out = 1;
-    return id.value == 1 ? FAIL(CODE_IO, "the disk failed") : OK;
+    ((struct fixture *)context)->hurries++;
 }
 
 static bool fake_active(void *context, struct message_id id, uint32_t n)
@@ -332,39 +324,98 @@ static void fake_changed(void *context, uint32_t uid, const char *verb, uint64_t
     ((struct fixture *)context)->changed_calls++;
 }
 
+static void ports_make(struct fixture *f, struct control_ports *ports)
+{
+    *ports = (struct control_ports){f, fake_order, fake_lane, fake_hurry, fake_active, fake_changed};
+}
+
 static void changing_verbs(void **state)
 {
     struct fixture *f = *state;
-    struct control_ports ports = {
-        f, fake_retry, fake_lane, fake_all, fake_hold, fake_delete, fake_active, fake_changed};
+    struct control_ports ports;
     struct control c;
 
+    ports_make(f, &ports);
     for (uint64_t id = 1000; id < 1050; id++)
         message_add(f, id, "a@one.example", "uid 7", 1, "b@two.example");
+    message_add(f, 1050, "c@one.example", "uid 7", 1200, "b@three.example");
     f->active.value = 1001;
     control_init(&c, &(struct control_setup){.store = f->store, .ports = &ports, .uid = 7, .may_all = true});
     ask(f, &c, "{\"v\":1,\"verb\":\"list\"}\n", 1000);
     assert_non_null(strstr(f->answer, "\"state\":\"active\""));
     ask(f, &c, "{\"v\":1,\"verb\":\"retry\",\"all\":true}\n", 1000);
-    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":9,\"missing\":0,\"count\":0}\n");
-    assert_int_equal(f->retry_calls, 10000);
-    ask(f, &c, "{\"v\":1,\"verb\":\"retry\",\"lane\":\"mx:a\"}\n", 1000);
-    assert_int_equal(f->retry_calls, 10100);
+    assert_string_equal(
+        f->answer, "{\"end\":true,\"recipients\":1,\"missing\":0,\"count\":1}\n"); /* the only later one */
+    assert_int_equal(f->order.kind, ORDER_RETRY);
+    assert_int_equal(f->hurries, 1);
+    assert_true(ask(f, &c, "{\"v\":1,\"verb\":\"retry\",\"lane\":\"mx:a\"}\n", 1000) >= 3); /* a portion a turn */
+    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":21,\"missing\":0,\"count\":0}\n");
     ask(f, &c, "{\"v\":1,\"verb\":\"retry\",\"lane\":\"mx:b\"}\n", 1000);
     assert_non_null(strstr(f->answer, "\"code\":\"gone\""));
-    ask(f, &c, "{\"v\":1,\"verb\":\"retry\",\"ids\":[\"1\",\"2\"]}\n", 1000);
-    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":2,\"missing\":1,\"count\":1}\n");
-    assert_true(
-        ask(f, &c, "{\"v\":1,\"verb\":\"hold\",\"all\":true}\n", 1000) >= 3); /* 50 transactions, not in one turn */
-    assert_int_equal(f->hold_calls, 50);
-    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":50,\"missing\":0,\"count\":50}\n");
-    ask(f, &c, "{\"v\":1,\"verb\":\"release\",\"id\":\"2\"}\n", 1000);
-    assert_int_equal(f->hold_calls, 1050);
-    ask(f, &c, "{\"v\":1,\"verb\":\"delete\",\"ids\":[\"2\",\"1\",\"3\"]}\n", 1000);
-    assert_int_equal(f->delete_calls, 2); /* it stops where the disk fails, and says what was done */
-    assert_string_equal(
-        f->answer, "{\"error\":\"the disk failed\",\"code\":\"failed\",\"recipients\":1,\"missing\":0,\"count\":1}\n");
-    assert_int_equal(f->changed_calls, 7);
+    ask(f, &c, "{\"v\":1,\"verb\":\"retry\",\"ids\":[\"1\",\"z8\",\"2\",\"z9\"]}\n", 1000);
+    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":2,\"missing\":2,\"count\":2}\n");
+    f->orders = f->recipients = 0;
+    assert_true(ask(f, &c, "{\"v\":1,\"verb\":\"hold\",\"all\":true}\n", 1000) >= 3); /* a transaction a turn */
+    assert_int_equal(f->orders, 3);
+    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":1250,\"missing\":0,\"count\":51}\n");
+    ask(f, &c, "{\"v\":1,\"verb\":\"release\",\"filter\":\"from=c@* held\"}\n", 1000);
+    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":1,\"missing\":0,\"count\":1}\n");
+    assert_int_equal(f->order.kind, ORDER_RELEASE);
+    ask(f, &c, "{\"v\":1,\"verb\":\"reroute\",\"id\":\"z8\",\"lane\":\"relay:Smart.example\"}\n", 1000);
+    assert_int_equal(f->order.kind, ORDER_REROUTE);
+    assert_int_equal(f->order.lane.size, strlen("relay:[smart.example]:25"));
+    ask(f, &c, "{\"v\":1,\"verb\":\"delete\",\"id\":\"z8\"}\n", 1000);
+    assert_int_equal(f->order.until.ms, now().ms + ORDER_UNDO_WINDOW_MS);
+    ask(f, &c, "{\"v\":1,\"verb\":\"bounce\",\"id\":\"z8\",\"window\":0,\"reason\":\"no\"}\n", 1000);
+    assert_int_equal(f->order.until.ms, 0);
+    assert_int_equal(f->order.reason.size, 2);
+    f->fail_at = f->orders + 2;
+    ask(f, &c, "{\"v\":1,\"verb\":\"delete\",\"filter\":\"from=c@*\"}\n", 1000);
+    /* it stops where the disk fails, and says what was done */
+    assert_string_equal(f->answer,
+        "{\"error\":\"the disk failed\",\"code\":\"failed\",\"recipients\":500,\"missing\":0,\"count\":1}\n");
+    assert_int_equal(f->changed_calls, 9);
+    control_fini(&c);
+}
+
+static void filters_choose(void **state)
+{
+    static const struct {
+        const char *request, *answer;
+    } cases[] = {
+        {"{\"v\":1,\"verb\":\"count\"}\n", "{\"end\":true,\"recipients\":5,\"count\":3}\n"},
+        {"{\"v\":1,\"verb\":\"count\",\"filter\":\"domain=two.example\"}\n",
+            "{\"end\":true,\"recipients\":4,\"count\":2}\n"},
+        {"{\"v\":1,\"verb\":\"count\",\"filter\":\"held\"}\n", "{\"end\":true,\"recipients\":1,\"count\":1}\n"},
+        {"{\"v\":1,\"verb\":\"count\",\"filter\":\"state=deferred attempts>1\"}\n",
+            "{\"end\":true,\"recipients\":1,\"count\":1}\n"},
+        {"{\"v\":1,\"verb\":\"count\",\"filter\":\"z8 or za\"}\n", "{\"end\":true,\"recipients\":4,\"count\":2}\n"},
+        {"{\"v\":1,\"verb\":\"count\",\"filter\":\"age>2m\"}\n", "{\"end\":true,\"recipients\":0,\"count\":0}\n"},
+        {"{\"v\":1,\"verb\":\"count\",\"ids\":[\"za\",\"z9\",\"1\"]}\n",
+            "{\"end\":true,\"recipients\":2,\"count\":2}\n"},
+        {"{\"v\":1,\"verb\":\"list\",\"filter\":\"reason~later\"}\n",
+            "{\"v\":1,\"id\":\"z8\",\"from\":\"a@one.example\",\"size\":5,\"arrival\":1699999940,\"recipients\":[{"
+            "\"to\":"
+            "\"b@two.example\",\"state\":\"deferred\",\"attempts\":2,\"next_try\":1700000090,\"reply\":\"450 4.2.0 "
+            "\\\"later\\\"\",\"lane\":\"mx:example.net\"}]}\n{\"end\":true,\"size\":5,\"count\":1}\n"},
+        {"{\"v\":1,\"verb\":\"list\",\"filter\":\"from=nobody\"}\n", "{\"end\":true,\"size\":0,\"count\":0}\n"},
+    };
+    struct fixture *f = *state;
+    struct control c;
+
+    message_add(f, 1000, "a@one.example", "uid 7", 3, "b@two.example");
+    message_add(f, 1001, "a@one.example", "uid 7", 1, "b@two.example");
+    message_add(f, 1002, "b@one.example", "uid 7", 1, "b@three.example");
+    offline(f, &c);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        ask(f, &c, cases[i].request, 1000);
+        assert_string_equal(f->answer, cases[i].answer);
+    }
+    ask(f, &c, "{\"v\":1,\"verb\":\"list\",\"limit\":2}\n", 1000);
+    assert_string_equal(strstr(f->answer, "{\"end\""), "{\"end\":true,\"size\":10,\"count\":2}\n");
+    ask(f, &c, "{\"v\":1,\"verb\":\"list\",\"ids\":[\"za\",\"z8\"]}\n", 1000);
+    assert_true(strstr(f->answer, "\"za\"") < strstr(f->answer, "\"z8\""));
+    assert_non_null(strstr(f->answer, "{\"end\":true,\"size\":10,\"count\":2}\n"));
     control_fini(&c);
 }
 
@@ -374,12 +425,12 @@ static void strangers_see_their_own(void **state)
         "{\"v\":1,\"verb\":\"delete\",\"all\":true}\n", "{\"v\":1,\"verb\":\"retry\",\"all\":true}\n",
         "{\"v\":1,\"verb\":\"hold\",\"id\":\"2\"}\n", "{\"v\":1,\"verb\":\"release\",\"id\":\"2\"}\n"};
     struct fixture *f = *state;
-    struct control_ports ports = {
-        f, fake_retry, fake_lane, fake_all, fake_hold, fake_delete, fake_active, fake_changed};
+    struct control_ports ports;
     struct control c;
     char id[MESSAGE_ID_SIZE_MAX + 1] = "", text[200];
     struct buf out = {(uint8_t *)id, 0, MESSAGE_ID_SIZE_MAX};
 
+    ports_make(f, &ports);
     message_add(f, 1000, "mine@one.example", "uid 7", 1, "b@two.example");
     message_add(f, 1001, "other@one.example", "uid 77", 1, "b@two.example");
     control_init(&c, &(struct control_setup){.store = f->store, .ports = &ports, .uid = 7});
@@ -396,7 +447,9 @@ static void strangers_see_their_own(void **state)
         ask(f, &c, denied[i], 1000);
         assert_non_null(strstr(f->answer, "\"code\":\"denied\""));
     }
-    assert_int_equal(f->hold_calls + f->delete_calls + f->retry_calls, 0);
+    ask(f, &c, "{\"v\":1,\"verb\":\"count\",\"filter\":\"all\"}\n", 1000);
+    assert_string_equal(f->answer, "{\"end\":true,\"recipients\":1,\"count\":1}\n");
+    assert_int_equal(f->orders + f->lane_calls + f->hurries, 0);
     control_fini(&c);
 }
 
@@ -422,6 +475,14 @@ static void bad_requests(void **state)
         {"{\"v\":1,\"verb\":\"list\",\"lane\":\"mx:a\"}\n", "usage"},
         {"{\"v\":1,\"verb\":\"delete\",\"all\":true}\n", "read-only"},
         {"{\"v\":1,\"verb\":\"list\"}garbage\n", "usage"},
+        {"{\"v\":1,\"verb\":\"list\",\"filter\":\"form=a\"}\n", "usage"},
+        {"{\"v\":1,\"verb\":\"list\",\"filter\":7}\n", "usage"},
+        {"{\"v\":1,\"verb\":\"list\",\"filter\":\"held\",\"id\":\"z8\"}\n", "usage"},
+        {"{\"v\":1,\"verb\":\"list\",\"limit\":-1}\n", "usage"},
+        {"{\"v\":1,\"verb\":\"delete\",\"all\":true,\"window\":-1}\n", "usage"},
+        {"{\"v\":1,\"verb\":\"delete\",\"all\":true,\"window\":604801}\n", "usage"},
+        {"{\"v\":1,\"verb\":\"bounce\",\"all\":true,\"reason\":7}\n", "usage"},
+        {"{\"v\":1,\"verb\":\"reroute\",\"all\":true,\"lane\":\"mx:\"}\n", "usage"},
         {"\xff\xfe\n", "usage"},
     };
     struct fixture *f = *state;
@@ -473,6 +534,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(show_tells_all, setup, teardown),
         cmocka_unit_test_setup_teardown(stats_and_lanes, setup, teardown),
         cmocka_unit_test_setup_teardown(changing_verbs, setup, teardown),
+        cmocka_unit_test_setup_teardown(filters_choose, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_see_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(an_endless_request_is_the_last, setup, teardown),

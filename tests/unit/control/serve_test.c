@@ -187,7 +187,7 @@ static void a_client_that_does_not_read_holds_up_nobody(void **state)
     /* the store is not held: a writer and a map growth have their way */
     messages_add(b, 100000, 10);
     answer = answer_take(b, lazy[0]);
-    assert_int_equal(lines_of(answer), 4011);
+    assert_int_equal(lines_of(answer), 4001); /* what came later is not part of it */
     free(answer);
     close(lazy[1]); /* leaves in the middle */
     for (unsigned turn = 0; turn < 50; turn++)
@@ -205,14 +205,14 @@ static void commands_reach_the_engine(void **state)
     struct envelope_head head;
     char *answer;
 
-    messages_add(b, 1000, 40);
+    messages_add(b, 1000, 1200);
     control_serve_on_change(b->serve, on_changed, b);
     client_say(fd, "{\"v\":1,\"verb\":\"hold\",\"all\":true}\n");
     answer = answer_take(b, fd);
-    assert_non_null(strstr(answer, "{\"end\":true,\"recipients\":40,\"missing\":0,\"count\":40}"));
+    assert_non_null(strstr(answer, "{\"end\":true,\"recipients\":1200,\"missing\":0,\"count\":1200}"));
     free(answer);
-    assert_true(b->changed >= 3);                                    /* 16 messages in a turn */
-    client_say(fd, "{\"v\":1,\"verb\":\"delete\",\"id\":\"z8\"}\n"); /* 1000 in the base of ids */
+    assert_true(b->changed >= 3);                                    /* ORDER_TARGETS_MAX in a turn */
+    client_say(fd, "{\"v\":1,\"verb\":\"delete\",\"id\":\"z8\",\"window\":0}\n"); /* 1000 in the base of ids */
     answer = answer_take(b, fd);
     assert_non_null(strstr(answer, "\"count\":1}"));
     free(answer);

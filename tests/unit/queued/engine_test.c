@@ -56,8 +56,8 @@ static const char config_text[] = "hostname = \"mx.test\"\n"
 static void engine_open(struct bench *b)
 {
     assert_true(is_ok(store_open(&(struct store_config){.path = b->dir, .size_max = 1 << 30}, &b->store)));
-    b->engine = engine_new(&(struct engine_setup){
-        .config = b->cfg, .store = b->store, .ports = {.context = b, .send = hear}, .seed = 7});
+    b->engine = engine_new(
+        &(struct engine_setup){.config = b->cfg, .store = b->store, .ports = {.context = b, .send = hear}, .seed = 7});
     assert_non_null(b->engine);
     assert_true(is_ok(engine_start(b->engine, b->now)));
     b->inbound = engine_peer_add(b->engine, ROLE_INBOUND, &in_channel);
@@ -155,13 +155,15 @@ static void tx_say(struct bench *b, struct message_id id, const char *from, cons
     say(b, b->inbound, (struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = id}});
     for (uint32_t n = 0; to[n] != NULL; n++)
         say(b, b->inbound,
-            (struct msg){.kind = MSG_tx_rcpt, .tx_rcpt = {.id = id, .rcpt = {.n = n, .forward_path = bytes_of(to[n])}}});
+            (struct msg){
+                .kind = MSG_tx_rcpt, .tx_rcpt = {.id = id, .rcpt = {.n = n, .forward_path = bytes_of(to[n])}}});
     for (struct bytes rest = body; rest.size > 0; rest = bytes_after(rest, BODY_FRAME_SIZE_MAX))
         say(b, b->inbound,
             (struct msg){.kind = MSG_tx_body, .tx_body = {.id = id, .body = bytes_head(rest, BODY_FRAME_SIZE_MAX)}});
     say(b, b->inbound,
-        (struct msg){.kind = MSG_tx_commit, .tx_commit = {.id = id, .head = {.id = id, .arrival = b->now,
-                                                              .reverse_path = bytes_of(from), .body_size = body.size}}});
+        (struct msg){.kind = MSG_tx_commit,
+            .tx_commit = {.id = id,
+                .head = {.id = id, .arrival = b->now, .reverse_path = bytes_of(from), .body_size = body.size}}});
 }
 
 static const char small_body[] = "Subject: hello\r\n\r\nworld\r\n";
@@ -179,8 +181,13 @@ static void job_answer(struct bench *b, struct job_id job, uint32_t n, enum job_
 {
     say(b, b->worker,
         (struct msg){.kind = MSG_job_result,
-            .job_result = {.job = job, .n = n, .outcome = outcome, .status = BYTES("5.1.1"), .reply = bytes_of(reply),
-                .host = BYTES("mx.example.org"), .address = BYTES("192.0.2.1")}});
+            .job_result = {.job = job,
+                .n = n,
+                .outcome = outcome,
+                .status = BYTES("5.1.1"),
+                .reply = bytes_of(reply),
+                .host = BYTES("mx.example.org"),
+                .address = BYTES("192.0.2.1")}});
 }
 
 static void job_end(struct bench *b, struct job_id job, enum lane_verdict verdict)
@@ -353,7 +360,8 @@ static void test_large_body_spills_and_comes_back(void **state)
     assert_int_equal(message_count(b), 0);
     say(b, b->inbound,
         (struct msg){.kind = MSG_tx_commit,
-            .tx_commit = {.id = id, .head = {.id = id, .arrival = b->now, .reverse_path = BYTES("a@one.test"), .body_size = size}}});
+            .tx_commit = {.id = id,
+                .head = {.id = id, .arrival = b->now, .reverse_path = BYTES("a@one.test"), .body_size = size}}});
     turn(b, 0);
     assert_int_equal(message_count(b), 1);
     struct job_id job = job_of_turn(b);
@@ -400,6 +408,21 @@ static void test_aborted_spill_is_swept_away(void **state)
     free(body);
 }
 
+/* An order to every recipient that the message may have; until: ms from now, 0: at once. */
+static uint32_t order_to(struct bench *b, struct message_id id, enum order_kind kind, int64_t until, const char *lane)
+{
+    struct order order = {.kind = kind, .lane = bytes_of(lane)};
+    struct order_target targets[10];
+    uint32_t count = 0;
+
+    if (until > 0)
+        order.until = walltime_after(b->now, until);
+    for (uint32_t n = 0; n < COUNT_OF(targets); n++)
+        targets[n] = (struct order_target){id, n};
+    assert_true(is_ok(engine_order(b->engine, &order, targets, COUNT_OF(targets), b->now, &count)));
+    return count;
+}
+
 static void test_routes_decide_at_commit(void **state)
 {
     struct bench *b = *state;
@@ -411,35 +434,135 @@ static void test_routes_decide_at_commit(void **state)
     assert_int_equal(message_count(b), 2); /* the message with its held recipient, and the notification */
     assert_true(bytes_find(heard_last(b, MSG_job_body)->job_body.body, BYTES("nobody here")) != BYTES_NOT_FOUND);
     assert_int_equal(heard_count(b, MSG_job_run), 1);
-    uint32_t count = 0;
-    assert_true(is_ok(engine_hold(b->engine, id, false, b->now, &count)));
-    assert_int_equal(count, 1);
+    assert_int_equal(order_to(b, id, ORDER_RELEASE, 0, ""), 1);
 }
 
 static void test_postmaster_holds_releases_deletes(void **state)
 {
     struct bench *b = *state;
-    uint32_t count = 0;
 
     engine_peer_gone(b->engine, b->worker, b->now);
     struct message_id id = accept_one(b, "a@one.test", "b@two.test");
     turn(b, 0);
     b->worker = engine_peer_add(b->engine, ROLE_OUTBOUND, &out_channel);
-    assert_true(is_ok(engine_hold(b->engine, id, true, b->now, &count)));
-    assert_int_equal(count, 1);
+    assert_int_equal(order_to(b, id, ORDER_HOLD, 0, ""), 1);
+    assert_int_equal(order_to(b, id, ORDER_HOLD, 0, ""), 0);
     say(b, b->worker, (struct msg){.kind = MSG_worker_hello, .worker_hello = {.kind = 0, .slots = 5}});
     turn(b, 1000);
     assert_null(heard_last(b, MSG_job_run));
-    assert_true(is_ok(engine_hold(b->engine, id, false, b->now, &count)));
+    assert_int_equal(order_to(b, id, ORDER_RELEASE, 0, ""), 1);
     turn(b, 1000);
     assert_int_equal(heard_count(b, MSG_job_run), 1);
-    assert_true(is_ok(engine_delete(b->engine, id, b->now, &count)));
+    assert_int_equal(order_to(b, id, ORDER_DELETE, 0, ""), 1);
     assert_int_equal(message_count(b), 0);
     job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "451 later"); /* its attempt ends in nothing */
     job_end(b, job_of_turn(b), LANE_OK);
     turn(b, 1);
     assert_int_equal(message_count(b), 0);
-    assert_int_equal(engine_delete(b->engine, id, b->now, &count).code, CODE_GONE);
+    assert_int_equal(order_to(b, id, ORDER_DELETE, 0, ""), 0);
+}
+
+static void queue_is_sound(struct bench *b)
+{
+    struct store_fsck found;
+
+    assert_true(is_ok(store_fsck(b->store, &found, NULL, NULL)));
+    assert_true(store_fsck_clean(&found));
+}
+
+/* A message that waits for a later try. */
+static struct message_id deferred_one(struct bench *b)
+{
+    struct message_id id = accept_one(b, "a@one.test", "b@two.test");
+
+    turn(b, 0);
+    job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "451 later");
+    job_end(b, job_of_turn(b), LANE_OK);
+    turn(b, 1);
+    forget(b);
+    return id;
+}
+
+static void test_a_deletion_can_be_taken_back_until_it_happens(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = deferred_one(b);
+
+    assert_int_equal(order_to(b, id, ORDER_DELETE, 3600000, ""), 1);
+    assert_int_equal(order_to(b, id, ORDER_RETRY, 0, ""), 0); /* it is as good as gone */
+    queue_is_sound(b);
+    turn(b, 3000000);
+    assert_null(heard_last(b, MSG_job_run));
+    assert_int_equal(message_count(b), 1);
+    assert_int_equal(order_to(b, id, ORDER_UNDO, 0, ""), 1);
+    turn(b, 1);
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+    job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "451 later");
+    job_end(b, job_of_turn(b), LANE_OK);
+    turn(b, 1);
+    assert_int_equal(order_to(b, id, ORDER_HOLD, 0, ""), 1);
+    assert_int_equal(order_to(b, id, ORDER_DELETE, 3600000, ""), 1);
+    assert_int_equal(order_to(b, id, ORDER_UNDO, 0, ""), 1);
+    assert_int_equal(order_to(b, id, ORDER_HOLD, 0, ""), 0); /* what was held is held again */
+    forget(b);
+    assert_int_equal(order_to(b, id, ORDER_DELETE, 3600000, ""), 1);
+    turn(b, 3599000);
+    assert_int_equal(message_count(b), 1);
+    turn(b, 1001);
+    turn(b, 1);
+    assert_int_equal(message_count(b), 0);
+    assert_null(heard_last(b, MSG_job_run)); /* nobody was told */
+    queue_is_sound(b);
+}
+
+static void test_a_bounce_tells_the_sender(void **state)
+{
+    struct bench *b = *state;
+
+    for (int late = 0; late < 2; late++) {
+        struct message_id id = deferred_one(b);
+
+        assert_int_equal(order_to(b, id, ORDER_BOUNCE, late * 60000, ""), 1);
+        turn(b, late * 60000 + 1);
+        turn(b, 1);
+        const struct msg *body = heard_last(b, MSG_job_body);
+        assert_non_null(body);
+        assert_true(bytes_find(body->job_body.body, BYTES("Status: 5.0.0")) != BYTES_NOT_FOUND);
+        assert_true(bytes_find(body->job_body.body, BYTES("by the postmaster")) != BYTES_NOT_FOUND);
+        job_answer(b, job_of_turn(b), 0, JOB_DELIVERED, "250 ok");
+        job_end(b, job_of_turn(b), LANE_OK);
+        turn(b, 1);
+        assert_int_equal(message_count(b), 0);
+        queue_is_sound(b);
+        forget(b);
+    }
+}
+
+static void test_a_bounce_waits_for_the_attempt_under_way(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = accept_one(b, "a@one.test", "b@two.test");
+
+    turn(b, 0);
+    assert_int_equal(order_to(b, id, ORDER_BOUNCE, 0, ""), 0);
+    job_answer(b, job_of_turn(b), 0, JOB_DELIVERED, "250 ok");
+    job_end(b, job_of_turn(b), LANE_OK);
+    turn(b, 1);
+    assert_int_equal(message_count(b), 0);
+}
+
+static void test_mail_is_moved_to_another_lane(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = deferred_one(b);
+
+    assert_int_equal(order_to(b, id, ORDER_REROUTE, 0, "relay:[192.0.2.9]:25"), 1);
+    assert_int_equal(order_to(b, id, ORDER_REROUTE, 0, "relay:[192.0.2.9]:25"), 0);
+    turn(b, 1);
+    const struct msg *begin = heard_last(b, MSG_job_begin);
+    assert_non_null(begin);
+    assert_true(bytes_equal(begin->job_begin.lane, BYTES("relay:[192.0.2.9]:25")));
+    queue_is_sound(b);
 }
 
 static void test_retry_overrides_the_plan(void **state)
@@ -455,9 +578,13 @@ static void test_retry_overrides_the_plan(void **state)
         job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "connection refused");
         job_end(b, job_of_turn(b), LANE_CONNECT_FAILED);
         turn(b, 1);
-        assert_true(is_ok(i == 1   ? engine_retry_message(b->engine, id, b->now, &count)
-                          : i == 2 ? engine_retry_all(b->engine, b->now, &count)
-                                   : engine_retry_lane(b->engine, BYTES("mx:two.test"), b->now, &count)));
+        if (i == 1) {
+            count = order_to(b, id, ORDER_RETRY, 0, "");
+        } else {
+            bool more = true;
+            assert_true(is_ok(engine_retry_lane(b->engine, BYTES("mx:two.test"), b->now, &count, &more)));
+            assert_false(more);
+        }
         assert_int_equal(count, 1);
     }
 }
@@ -521,6 +648,10 @@ int main(void)
         CASE(test_aborted_spill_is_swept_away),
         CASE(test_routes_decide_at_commit),
         CASE(test_postmaster_holds_releases_deletes),
+        CASE(test_a_deletion_can_be_taken_back_until_it_happens),
+        CASE(test_a_bounce_tells_the_sender),
+        CASE(test_a_bounce_waits_for_the_attempt_under_way),
+        CASE(test_mail_is_moved_to_another_lane),
         CASE(test_retry_overrides_the_plan),
         CASE(test_expired_mail_comes_back),
         CASE(test_nonsense_is_refused),
