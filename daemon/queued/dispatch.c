@@ -319,7 +319,7 @@ static RESULT reply_take(struct job *job, const struct msg_job_result *m, struct
 {
     uint8_t room[REPLY_KEPT_SIZE_MAX];
     struct buf text = BUF(room);
-    bool ours = m->host.size == 0 && m->reply.size > 0 && !(m->reply.data[0] >= '0' && m->reply.data[0] <= '9');
+    bool ours = m->reply.size > 0 && !(m->reply.data[0] >= '0' && m->reply.data[0] <= '9');
 
     if (ours && m->status.size > 0) {
         TRY(buf_put(&text, bytes_head(m->status, 16)));

@@ -24,6 +24,15 @@ static bool is_local_lane(struct bytes lane)
            bytes_starts(lane, BYTES("pipe:"));
 }
 
+/* A reply begins with three digits; reasons of our own with a status or a word. */
+static bool is_smtp_reply(struct bytes text)
+{
+    for (size_t i = 0; i < 3; i++)
+        if (i >= text.size || text.data[i] < '0' || text.data[i] > '9')
+            return false;
+    return true;
+}
+
 static RESULT told_add(struct outcome *o, enum dsn_kind kind, const struct dsn_recipient *r)
 {
     if (o->told[kind] == NULL) {
@@ -44,7 +53,7 @@ static struct dsn_recipient dsn_recipient_of(
         .orcpt = rcpt->orcpt,
         .status = at->status,
         .reply = at->reply,
-        .reply_is_smtp = at->host.size > 0,
+        .reply_is_smtp = at->host.size > 0 && is_smtp_reply(at->reply),
         .host = at->host,
         .last_attempt = o->now,
         .will_retry_until = walltime_after(o->head.arrival, o->e->cfg->retry.give_up_after_ms),

@@ -70,7 +70,7 @@ class Peers(Case):
                 before = pss_kib(m.pids("outbound"))
                 r = self.check_deferred(m)
                 self.assertTrue(r["reply"], "why")
-                self.assertLess(pss_kib(m.pids("outbound")) - before, 6000, "KiB grown")
+                self.assertLess(pss_kib(m.pids("outbound")) - before, 16000, "KiB grown")
                 m.stop()
                 self.bad.close()
                 self.good.close()

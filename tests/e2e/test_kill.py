@@ -13,7 +13,7 @@ import threading
 import time
 
 import support  # noqa: F401
-from case import Case, main
+from case import Case, figure, main
 from ports import free_port
 from report import Report, is_report
 from waiting import wait_until
@@ -194,7 +194,7 @@ class Kill(Case):
                 if not any(first - 0.1 <= k <= second and k - first < 15 for k in kills):
                     doubled.append(r)
         again = sum(n - 1 for n in times.values())
-        print(f"{sum(killed.values())} kills in {took:.0f} s ({dict(killed)}); {sum(g.sent for g in generators)} messages sent, "
+        figure(f"{sum(killed.values())} kills in {took:.0f} s ({dict(killed)}); {sum(g.sent for g in generators)} messages sent, "
               f"{sum(g.unanswered for g in generators)} without an answer; {len(acknowledged)} recipients acknowledged: "
               f"lost {len(lost)}, duplicates {twofold}, notifications that came twice {again}")
         self.assertGreater(len(acknowledged), 20 * len(generators))

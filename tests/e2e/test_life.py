@@ -9,7 +9,7 @@ import unittest
 
 import support  # noqa: F401
 import case
-from case import Case, main, need_root
+from case import Case, figure, main, need_root
 from mansio import pss_kib
 from ports import free_port
 from test_hostile_clients import Raw
@@ -160,7 +160,7 @@ class Life(Case):
         m.send("a@b.test", ["c@d.test"], "Subject: x\n\nx\n")
         pids = m.pids()
         kib = pss_kib(pids)
-        print(f"idle: {kib / 1024:.1f} MiB PSS in {len(pids)} processes")
+        figure(f"idle: {kib / 1024:.1f} MiB PSS in {len(pids)} processes")
         self.assertLess(kib, 16 * 1024)
 
     def test_mailq(self):

@@ -4,7 +4,7 @@ import time
 import unittest
 
 import support  # noqa: F401
-from case import Case, main
+from case import Case, figure, main
 from ports import free_port, has_ipv6
 from report import Report
 from sink import Unanswering
@@ -142,7 +142,7 @@ class Mx(Case):
         began = time.monotonic()
         self.delivered(m, "both.test", self.one, 60)
         took = time.monotonic() - began
-        print(f"past a dead IPv6 address in {took:.1f} s")
+        figure(f"past a dead IPv6 address in {took:.1f} s")
         self.assertLess(took, 10)
 
 

@@ -10,7 +10,7 @@ import unittest
 
 import support  # noqa: F401
 import postfix
-from case import Case, main
+from case import Case, figure, main
 from ports import free_port
 from sink import without_trace
 
@@ -106,7 +106,7 @@ class Relay(Case):
             trace = x.content[:len(x.content) - len(without_trace(x.content))]
             self.assertRegex(trace, rb"^Received: from \S+ \(.*\[127\.0\.0\.1\]\)\s+by mx\.here\.test with E?SMTP id \S+"
                                     rb"\s+for <r@one\.test>;\s+\w+, \d+ \w+ \d{4} [\d:]+ [+-]\d{4}\r\n$")
-        print(f"{COUNT} messages, all octets as sent, in {took:.1f} s")
+        figure(f"{COUNT} messages from smtp-source, all octets as sent, in {took:.1f} s")
 
 
 if __name__ == "__main__":

@@ -123,6 +123,11 @@ class Case(unittest.TestCase):
         return r
 
 
+def figure(text):
+    """A measured number, which tests/run shows at its end."""
+    print(f"FIGURE {text}", flush=True)
+
+
 def need_root(what):
     return unittest.skipUnless(IS_ROOT, f"needs root: {what}")
 

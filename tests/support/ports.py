@@ -3,6 +3,7 @@ world they do on 25: so a port is searched that is free on the whole of 127/8 an
 
 Ports come from below the kernel's ephemeral range, so that no outgoing connection takes one between its choice and its
 use, and each is locked by a file for the life of the process, so that tests running side by side never share one."""
+import atexit
 import fcntl
 import os
 import random
@@ -11,6 +12,7 @@ import tempfile
 
 _FIRST, _LAST = 10240, 32000
 _locks = []
+atexit.register(lambda: [lock.close() for lock in _locks])
 
 
 def _is_free(port):

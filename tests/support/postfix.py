@@ -65,7 +65,7 @@ class Postfix:
 myhostname = {hostname}
 mydestination =
 mynetworks = 127.0.0.0/8
-inet_interfaces = {address}
+inet_interfaces = loopback-only
 inet_protocols = ipv4
 queue_directory = {self.queue}
 data_directory = {self.data}
