@@ -6,7 +6,9 @@
  *      nothing that a handler writes, here or into a channel, waits for an unrelated event. What the flush itself finds
  *      (an error, an end of congestion) is told in the next turn's LOOP_WORK.
  * (N2) `closing` is set once; from then on no handler but `closed` is called, and that when the poll handle is dead.
- * (N3) With TLS, `out` holds plain text; it becomes ciphertext only as the socket takes it, so memory stays bounded. */
+ * (N3) With TLS, `out` holds plain text; it becomes ciphertext only as the socket takes it, so memory stays bounded.
+ * (N4) A pause does not touch the poll: most pauses end (a lookup, a commit) before the peer says anything, and each change
+ *      costs system calls. Only when input comes in a pause is the poll stopped, until the resume. */
 #include "daemon/edge/conn.h"
 
 #include <netinet/in.h>
@@ -72,8 +74,9 @@ struct conn {
     struct conn_end peer, here;
 };
 
+static void conn_interest_set(struct conn *c, int want);
 static void conn_poll_update(struct conn *c);
-static void conn_readable(struct conn *c);
+static void conn_readable(struct conn *c, bool ready);
 
 /* --- the room --- */
 
@@ -144,8 +147,9 @@ static void on_work(void *ctx)
     }
     if ((news & NEWS_DRAINED) && c->handler->drained != NULL)
         c->handler->drained(c->owner, c);
+    /* Where the poll went on watching there is nothing to receive, or it will say so. */
     if ((news & NEWS_RESUME) && !c->closing)
-        conn_readable(c);
+        conn_readable(c, (c->interest & UV_READABLE) == 0);
 }
 
 /* --- addresses --- */
@@ -229,7 +233,7 @@ static void conn_break(struct conn *c, struct result why)
     c->want_write = false;
     news_put(c, NEWS_LOST);
     if (!c->closing)
-        conn_poll_update(c);
+        conn_interest_set(c, 0);
 }
 
 void conn_write(struct conn *c, struct bytes out)
@@ -501,7 +505,7 @@ static void conn_receive(struct conn *c)
         (void)conn_tls_turn(c);
 }
 
-static void conn_readable(struct conn *c)
+static void conn_readable(struct conn *c, bool ready)
 {
     bool more = !c->paused;
 
@@ -509,7 +513,7 @@ static void conn_readable(struct conn *c)
         more = conn_give_kept(c);
     if (more && c->tls != NULL && c->security != SECURITY_AFTER_FLUSH && !c->lingering)
         more = conn_tls_turn(c);
-    if (more && !c->end_seen)
+    if (more && ready && !c->end_seen)
         conn_receive(c);
     if (c->closing || (c->news & NEWS_LOST))
         return;
@@ -593,8 +597,23 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
     if (events & UV_WRITABLE)
         dirty_put(c);
-    if (events & UV_READABLE)
-        conn_readable(c);
+    if ((events & UV_READABLE) == 0)
+        return;
+    if (c->paused)
+        conn_interest_set(c, c->interest & ~UV_READABLE); /* (N4) */
+    else
+        conn_readable(c, true);
+}
+
+static void conn_interest_set(struct conn *c, int want)
+{
+    if (want == c->interest)
+        return;
+    c->interest = (uint8_t)want;
+    if (want == 0)
+        uv_poll_stop(&c->poll);
+    else
+        uv_poll_start(&c->poll, want, on_poll);
 }
 
 static void conn_poll_update(struct conn *c)
@@ -603,15 +622,9 @@ static void conn_poll_update(struct conn *c)
 
     if (c->connecting || c->want_write)
         want |= UV_WRITABLE;
-    if (!c->connecting && !c->paused && !c->end_seen)
+    if (!c->connecting && !c->end_seen && (!c->paused || (c->interest & UV_READABLE) != 0)) /* (N4) */
         want |= UV_READABLE;
-    if (want == c->interest)
-        return;
-    c->interest = (uint8_t)want;
-    if (want == 0)
-        uv_poll_stop(&c->poll);
-    else
-        uv_poll_start(&c->poll, want, on_poll);
+    conn_interest_set(c, want);
 }
 
 static void on_timer(void *ctx)
