@@ -111,6 +111,7 @@ static size_t map_size_first(const struct store *s, uint64_t file_size)
 
 static void env_close(struct store *s)
 {
+    store_map_lost(s);
     for (size_t i = 0; i < DB_COUNT; i++) {
         if (s->read_cursors[i] != NULL)
             mdb_cursor_close(s->read_cursors[i]);
@@ -244,7 +245,9 @@ static RESULT env_open(struct store *s)
     s->page_size = stat_main.ms_psize;
     readers_check(s);
     struct result r = dbis_open(s);
-    if (!is_ok(r))
+    if (is_ok(r))
+        store_map_find(s);
+    else
         env_close(s);
     return r;
 }
@@ -493,6 +496,7 @@ RESULT store_commit(struct store *s)
     write_ended(s);
     if (rc == MDB_SUCCESS) {
         s->used_pages = used_pages;
+        store_map_trim(s);
         if (++s->commits % COMMITS_PER_READER_CHECK == 0)
             readers_check(s);
         return OK;
@@ -510,8 +514,10 @@ RESULT store_grow(struct store *s)
     if (s->map_size >= bound)
         return FAIL(CODE_FULL, "the queue has reached its configured size");
     size_t size = s->map_size < bound / 2 ? s->map_size * 2 : bound;
+    store_map_lost(s);
     TRY(lmdb(mdb_env_set_mapsize(s->env, size), "cannot enlarge the queue's map"));
     s->map_size = size;
+    store_map_find(s);
     return OK;
 }
 
@@ -538,6 +544,7 @@ void store_read_end(struct store *s)
     mdb_txn_reset(s->read);
     s->reading = false;
     memset(s->read_cursor_fresh, 0, sizeof s->read_cursor_fresh);
+    store_map_trim(s);
 }
 
 RESULT store_cursor(struct store *s, enum store_db db, MDB_cursor **cursor_out)

@@ -5,6 +5,7 @@
  *   store_read.c        reading them, walking the schedule
  *   store_lane.c        the health of lanes
  *   store_quarantine.c  damaged rows
+ *   store_map.c         how much of the file the process holds in view
  *   store_fsck.c        the whole check */
 #ifndef MANSIO_QUEUE_STORE_INSIDE_H
 #define MANSIO_QUEUE_STORE_INSIDE_H
@@ -52,6 +53,8 @@ struct store {
     MDB_dbi dbi[DB_COUNT];
     size_t page_size;
     size_t map_size;
+    void *map_base;      /* of LMDB's map; NULL: not known (store_map.c) */
+    uint64_t map_faults; /* minor faults of the process when the map was last let go */
 
     MDB_txn *write;
     MDB_cursor *write_cursors[DB_COUNT]; /* LMDB frees them with the transaction */
@@ -80,6 +83,12 @@ struct store {
 /* LMDB's or the system's error as ours: CODE_GONE for not found, CODE_FULL for map (sys MDB_MAP_FULL), disk and
  * memory (sys 0), else CODE_IO. */
 RESULT store_fail(int rc, const char *why);
+
+/* LMDB has mapped the file (again): where? Before it may move the map, say that it is lost. */
+void store_map_find(struct store *s);
+void store_map_lost(struct store *s);
+/* Lets go of what was looked at when it has become much; between transactions. */
+void store_map_trim(struct store *s);
 
 static inline MDB_txn *store_txn(struct store *s)
 {

@@ -1,0 +1,84 @@
+/* How much of the file the process holds in view.
+ *
+ * LMDB reads through a shared, read-only map of the whole file. A page once looked at stays in our page table, and so in our
+ * memory as the system counts it, although it lies in the page cache either way: after a busy minute that is the queue's
+ * size. So when enough has been looked at, the whole map is let go (MADV_DONTNEED): the pages stay cached, those that are
+ * used again come back by a minor fault each. The kernel maps up to 16 pages around a fault, which bounds what
+ * MAP_FAULTS_MAX faults bring into view.
+ *
+ * LMDB does not tell where the map is; /proc does. The advice would destroy memory that is not a file's, so the place is
+ * looked up anew whenever LMDB may have moved the map, and unless a read-only shared map of this very file and of the very
+ * size is found nothing is ever let go. */
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "queue/store_inside.h"
+
+enum { MAP_FAULTS_MAX = 64, LINE_SIZE = 512 };
+
+void store_map_lost(struct store *s)
+{
+    s->map_base = NULL;
+}
+
+/* One line of /proc/self/maps: "start-end perms offset device inode path". */
+static bool is_our_map(const struct store *s, const char *line, const struct stat *file, void **base_out)
+{
+    char *at;
+    uint64_t start = strtoull(line, &at, 16);
+
+    if (*at != '-')
+        return false;
+    uint64_t end = strtoull(at + 1, &at, 16);
+    if (strncmp(at, " r--s ", 6) != 0 || end - start != s->map_size)
+        return false;
+    uint64_t offset = strtoull(at + 6, &at, 16);
+    at =
+        strchr(at + (*at == ' '), ' '); /* behind the device, whose number some file systems tell otherwise than stat */
+    if (at == NULL || offset != 0 || strtoull(at, NULL, 10) != (uint64_t)file->st_ino)
+        return false;
+    *base_out = (void *)(uintptr_t)start;
+    return true;
+}
+
+void store_map_find(struct store *s)
+{
+    char line[LINE_SIZE];
+    mdb_filehandle_t fd;
+    struct stat file;
+    FILE *maps;
+
+    s->map_base = NULL;
+    if (s->cfg.read_only || mdb_env_get_fd(s->env, &fd) != 0 || fstat(fd, &file) != 0)
+        return;
+    maps = fopen("/proc/self/maps", "re");
+    if (maps == NULL)
+        return;
+    while (s->map_base == NULL && fgets(line, sizeof line, maps) != NULL) {
+        if (!is_our_map(s, line, &file, &s->map_base))
+            s->map_base = NULL;
+    }
+    fclose(maps);
+}
+
+static uint64_t minor_faults(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_minflt : 0;
+}
+
+void store_map_trim(struct store *s)
+{
+    uint64_t faults;
+
+    if (s->map_base == NULL)
+        return;
+    faults = minor_faults();
+    if (faults - s->map_faults < MAP_FAULTS_MAX)
+        return;
+    (void)madvise(s->map_base, s->map_size, MADV_DONTNEED);
+    s->map_faults = faults;
+}
