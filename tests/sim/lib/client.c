@@ -1,0 +1,610 @@
+#include "tests/sim/lib/client.h"
+
+#include <stdarg.h>
+
+#include "tests/sim/lib/house.h"
+
+enum { CLIENT_PATIENCE_MS = 90 * MINUTE, RCPTS_MAX = 200, BDAT_CHUNK = 20000 };
+
+enum client_state {
+    CLIENT_GREETING,
+    CLIENT_EHLO,
+    CLIENT_MAIL,
+    CLIENT_RCPT,
+    CLIENT_DATA,
+    CLIENT_CONTENT,
+    CLIENT_RSET,
+    CLIENT_QUIT,
+};
+
+struct client {
+    struct net_end *net;
+    struct heap_buf in, out;
+    struct world_timer work; /* sends on, or gives up */
+    struct world_timer patience;
+    enum client_state state;
+    unsigned letters_left;
+    bool stranger, pipelines, bdat, slow, never_reads, early, over, in_content;
+    uint64_t sent, abort_at; /* octets */
+    struct letter *letter;
+    uint32_t rcpt_at, rcpt_ok;
+    struct heap_buf wire; /* the content as it travels */
+    size_t wire_at;
+    unsigned bdat_replies;
+    bool content_dropped; /* it must be sent, but nothing of it is wanted */
+};
+
+static size_t clients_open;
+
+static void client_go_on(struct client *c);
+static void mail_begin(struct client *c);
+
+size_t client_count(void)
+{
+    return clients_open;
+}
+
+/* --- letters --- */
+
+static void address_any(char *out, size_t room, uint32_t n, bool stranger)
+{
+    static const char *const kinds[] = {"ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "grey",
+        "grey", "no", "no", "full", "flaky", "never", "forbid"};
+    const struct domain *d;
+
+    do
+        d = &places.domains[world_below(places.domain_count)];
+    while ((d->kind != DOMAIN_MX && d->kind != DOMAIN_IMPLICIT && d->kind != DOMAIN_HOME && world_chance(850)) ||
+           (stranger && d->kind != DOMAIN_HOME && world_chance(900)));
+    (void)snprintf(out, room, "%s%u@%s", kinds[world_below(COUNT_OF(kinds))], n, d->name);
+}
+
+static void sender_any(char *out, size_t room)
+{
+    static const char *const kinds[] = {"ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "grey", "no", "full"};
+    const struct domain *d;
+
+    if (world_chance(80)) {
+        out[0] = 0;
+        return;
+    }
+    do
+        d = &places.domains[world_below(places.domain_count)];
+    while (d->kind != DOMAIN_MX && d->kind != DOMAIN_HOME && !(d->kind == DOMAIN_GONE && world_chance(100)));
+    (void)snprintf(out, room, "%ss%u@%s", kinds[world_below(COUNT_OF(kinds))], (unsigned)world_below(9), d->name);
+}
+
+static uint32_t rcpt_count_any(void)
+{
+    uint64_t pick = world_below(100);
+
+    return (uint32_t)(pick < 55   ? 1
+                      : pick < 85 ? world_between(2, 5)
+                      : pick < 97 ? world_between(6, 30)
+                                  : world_between(31, RCPTS_MAX));
+}
+
+static size_t size_any(void)
+{
+    uint64_t pick = world_below(1000);
+
+    return (size_t)(pick < 930   ? world_between(0, 2500)
+                    : pick < 985 ? world_between(2500, 70000)
+                                 : world_between(262000, 700000));
+}
+
+/* Lines of every shape; never a bare CR or LF. */
+static void body_fill(struct heap_buf *b, size_t size, bool eight_bit)
+{
+    static const char *const lines[] = {"", ".", "..", ".leading dot", "plain words", "From the start", "-- ", "a\tb",
+        " leading space", "QUIT", "DATA", ". ", "=3D"};
+    char line[1200];
+
+    while (size > 0) {
+        size_t length;
+        if (world_chance(300)) {
+            const char *text = lines[world_below(COUNT_OF(lines))];
+            length = strlen(text);
+            memcpy(line, text, length);
+        } else {
+            length = (size_t)world_below(world_chance(980) ? 90 : 1100);
+            memset(line, 'a' + (int)world_below(26), length);
+            if (eight_bit && length > 3)
+                memcpy(line, "\xc3\xa4", 2);
+        }
+        heap_buf_put(b, (struct bytes){(const uint8_t *)line, length});
+        heap_buf_put(b, BYTES("\r\n"));
+        size = size > length + 2 ? size - length - 2 : 0;
+    }
+}
+
+/* What may never be taken: the end of a message is CRLF . CRLF and nothing else. */
+static void body_spoil(struct letter *l)
+{
+    static const char *const evil[] = {"bare\nline\r\n", "bare\rreturn\r\n", "\n.\r\nMAIL FROM:<evil@d0.test>\r\n",
+        "x\n.\nRCPT TO:<evil@d0.test>\r\n", "\r.\r\nQUIT\r\n", "a\r\n.\nb\r\n", "a\r\r\nb\r\n"};
+
+    world_fault(FAULT_CLIENT_BARE_LF);
+    l->must_fail = true;
+    heap_buf_put(&l->body, bytes_of(evil[world_below(COUNT_OF(evil))]));
+}
+
+static void letter_write(struct letter *l, bool eight_bit)
+{
+    heap_buf_put_text(&l->body, "From: <%s>\r\nSubject: letter %u\r\nMessage-ID: <%u@sim.test>\r\nX-Sim: %u\r\n",
+        l->from, l->number, l->number, l->number);
+    if (world_chance(200))
+        heap_buf_put_text(&l->body, "Received: from somewhere by elsewhere;\r\n\tTue, 1 Jan 2026 00:00:00 +0000\r\n");
+    heap_buf_put_text(&l->body, "\r\nBODY-MARK-%u\r\n", l->number);
+    body_fill(&l->body, size_any(), eight_bit);
+    if (world_chance(40))
+        body_spoil(l);
+}
+
+static struct letter *letter_any(bool stranger, bool *eight_bit_out)
+{
+    static const uint8_t notifies[] = {0, 0, 0, 0, DSN_NOTIFY_NEVER, DSN_NOTIFY_FAILURE, DSN_NOTIFY_SUCCESS,
+        DSN_NOTIFY_DELAY, DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE | DSN_NOTIFY_DELAY};
+    uint32_t count = rcpt_count_any();
+    char from[80];
+
+    sender_any(from, sizeof from);
+    struct letter *l = ledger_letter(from, count);
+    bool dsn = world_chance(300);
+    for (uint32_t i = 0; i < count; i++) {
+        struct fate *f = &l->fates[i];
+        address_any(f->address, sizeof f->address, i, stranger);
+        f->notify = dsn ? notifies[world_below(COUNT_OF(notifies))] : 0;
+        f->orcpt = dsn && world_chance(400) ? "first+name@old.test" : NULL;
+    }
+    if (dsn && world_chance(400))
+        l->envid = "QQ=31+x";
+    if (dsn && world_chance(500))
+        l->ret = world_chance(500) ? DSN_RET_HDRS : DSN_RET_FULL;
+    *eight_bit_out = world_chance(150);
+    letter_write(l, *eight_bit_out);
+    return l;
+}
+
+/* --- the end --- */
+
+static void client_free(struct client *c)
+{
+    world_timer_stop(&c->work);
+    world_timer_stop(&c->patience);
+    heap_buf_free(&c->in);
+    heap_buf_free(&c->out);
+    heap_buf_free(&c->wire);
+    free(c);
+    clients_open--;
+}
+
+static void on_gone(void *ctx)
+{
+    struct client *c = ctx;
+
+    net_close(c->net, world_chance(200));
+    client_free(c);
+}
+
+static void client_end(struct client *c)
+{
+    if (c->over)
+        return;
+    c->over = true;
+    world_timer_stop(&c->patience);
+    c->work.fn = on_gone;
+    world_timer_set(&c->work, world.now_ms);
+}
+
+static void on_patience(void *ctx)
+{
+    struct client *c = ctx;
+
+    if (!c->never_reads && !net_is_hole(c->net))
+        world_wrong("a client got no answer for %d minutes in state %d", CLIENT_PATIENCE_MS / MINUTE, (int)c->state);
+    client_end(c);
+}
+
+/* --- sending --- */
+
+static void say(struct client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(struct client *c, const char *format, ...)
+{
+    char text[1200];
+    va_list list;
+
+    va_start(list, format);
+    int size = vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    ASSERT(size >= 0 && (size_t)size < sizeof text);
+    world_say("client -> %.*s", size > 300 ? 300 : size, text);
+    heap_buf_put(&c->out, (struct bytes){(const uint8_t *)text, (size_t)size});
+    heap_buf_put(&c->out, BYTES("\r\n"));
+}
+
+/* The content made transparent, or in chunks. */
+static void wire_make(struct client *c)
+{
+    struct bytes body = heap_buf_bytes(&c->letter->body);
+
+    c->wire.size = c->wire_at = 0;
+    c->bdat_replies = 0;
+    if (c->bdat) {
+        while (body.size > 0) {
+            size_t size = 1 + (size_t)world_below(body.size < BDAT_CHUNK ? body.size : BDAT_CHUNK);
+            bool last = size == body.size && world_chance(800);
+            heap_buf_put_text(&c->wire, "BDAT %zu%s\r\n", size, last ? " LAST" : "");
+            heap_buf_put(&c->wire, bytes_head(body, size));
+            body = bytes_after(body, size);
+            c->bdat_replies++;
+            if (body.size == 0 && !last) {
+                heap_buf_put_text(&c->wire, "BDAT 0 LAST\r\n");
+                c->bdat_replies++;
+            }
+        }
+        return;
+    }
+    for (bool start = true; body.size > 0;) {
+        ptrdiff_t end = bytes_find(body, BYTES("\r\n"));
+        size_t size = end < 0 ? body.size : (size_t)end + 2;
+        if (start && body.data[0] == '.')
+            heap_buf_put(&c->wire, BYTES("."));
+        heap_buf_put(&c->wire, bytes_head(body, size));
+        body = bytes_after(body, size);
+    }
+    heap_buf_put(&c->wire, BYTES(".\r\n"));
+}
+
+static void content_begin(struct client *c)
+{
+    c->in_content = true;
+    c->state = CLIENT_CONTENT;
+}
+
+static void client_abort(struct client *c)
+{
+    world_fault(FAULT_CLIENT_ABORT);
+    world_say("client hangs up");
+    client_end(c);
+}
+
+static bool write_some(struct client *c, struct bytes out, size_t *used)
+{
+    if (c->sent + out.size > c->abort_at)
+        out = bytes_head(out, (size_t)(c->abort_at - c->sent));
+    *used = net_write(c->net, out);
+    c->sent += *used;
+    if (c->sent >= c->abort_at) {
+        client_abort(c);
+        return false;
+    }
+    return *used == out.size;
+}
+
+/* Everything that may leave now; what the window does not take waits for on_room. */
+static void on_work(void *ctx)
+{
+    struct client *c = ctx;
+    size_t used;
+
+    if (c->out.size > 0) {
+        bool all = write_some(c, heap_buf_bytes(&c->out), &used);
+        if (c->over)
+            return;
+        heap_buf_drop(&c->out, used);
+        if (!all)
+            return;
+    }
+    while (c->in_content && c->wire_at < c->wire.size) {
+        struct bytes rest = bytes_after(heap_buf_bytes(&c->wire), c->wire_at);
+        struct bytes piece = bytes_head(rest, c->slow ? 1 + (size_t)world_below(2000) : 8192);
+        bool all = write_some(c, piece, &used);
+        c->wire_at += used;
+        if (c->wire_at == c->wire.size)
+            c->letter->whole = true;
+        if (!all || c->over)
+            return;
+        if (c->slow) {
+            world_timer_set(&c->work, world.now_ms + world_between(100, 20000));
+            return;
+        }
+    }
+}
+
+static void send_soon(struct client *c)
+{
+    int64_t after_ms = world_chance(950) ? world_between(0, 30) : world_between(0, 5000);
+
+    if (!c->over && c->work.place == 0)
+        world_timer_set(&c->work, world.now_ms + after_ms);
+}
+
+/* --- the dialogue --- */
+
+static void say_mail(struct client *c, bool eight_bit)
+{
+    struct letter *l = c->letter;
+    char ret[40] = "", envid[60] = "", size[40] = "";
+
+    if (l->ret != DSN_RET_NONE)
+        (void)snprintf(ret, sizeof ret, " RET=%s", l->ret == DSN_RET_HDRS ? "HDRS" : "FULL");
+    if (l->envid != NULL)
+        (void)snprintf(envid, sizeof envid, " ENVID=QQ+3D31+2Bx");
+    if (world_chance(500))
+        (void)snprintf(size, sizeof size, " SIZE=%zu", l->body.size);
+    say(c, "MAIL FROM:<%s>%s%s%s%s", l->from, size, eight_bit ? " BODY=8BITMIME" : "", ret, envid);
+}
+
+static void say_rcpt(struct client *c, const struct fate *f)
+{
+    char notify[60] = "";
+
+    if (f->notify != 0)
+        (void)snprintf(notify, sizeof notify, " NOTIFY=%s",
+            f->notify == DSN_NOTIFY_NEVER     ? "NEVER"
+            : f->notify == DSN_NOTIFY_FAILURE ? "FAILURE"
+            : f->notify == DSN_NOTIFY_SUCCESS ? "SUCCESS"
+            : f->notify == DSN_NOTIFY_DELAY   ? "DELAY"
+                                              : "SUCCESS,FAILURE,DELAY");
+    say(c, "RCPT TO:<%s>%s%s", f->address, notify, f->orcpt != NULL ? " ORCPT=rfc822;first+2Bname@old.test" : "");
+}
+
+static void say_content(struct client *c)
+{
+    if (c->bdat)
+        content_begin(c);
+    else
+        say(c, "DATA");
+}
+
+static void mail_begin(struct client *c)
+{
+    bool eight_bit;
+
+    c->letters_left--;
+    c->letter = letter_any(c->stranger, &eight_bit);
+    c->bdat = world_chance(250);
+    c->rcpt_at = c->rcpt_ok = 0;
+    c->content_dropped = false;
+    wire_make(c);
+    say_mail(c, eight_bit);
+    c->state = CLIENT_MAIL;
+    if (c->pipelines) {
+        for (uint32_t i = 0; i < c->letter->fate_count; i++)
+            say_rcpt(c, &c->letter->fates[i]);
+        say_content(c);
+        c->state = CLIENT_MAIL;
+    }
+    send_soon(c);
+}
+
+static void letter_over(struct client *c, bool clean)
+{
+    c->in_content = false;
+    c->letter = NULL;
+    if (c->letters_left > 0) {
+        if (!clean || world_chance(200)) {
+            say(c, "RSET");
+            c->state = CLIENT_RSET;
+        } else {
+            mail_begin(c);
+        }
+    } else {
+        say(c, "QUIT");
+        c->state = CLIENT_QUIT;
+    }
+    send_soon(c);
+}
+
+static void on_rcpt_reply(struct client *c, unsigned code)
+{
+    struct fate *f = &c->letter->fates[c->rcpt_at++];
+    const struct domain *d = domain_of(bytes_of(f->address));
+
+    if (code == 250) {
+        c->rcpt_ok++;
+        f->accepted = true;
+        if (c->stranger && d->kind != DOMAIN_HOME)
+            world_wrong("a stranger may send to %s", f->address);
+        if (d->kind == DOMAIN_REFUSED)
+            world_wrong("%s is accepted although its route refuses it", f->address);
+    } else if (code == 550 && !c->stranger && d->kind != DOMAIN_REFUSED) {
+        world_wrong("%s is refused: %u", f->address, code);
+    }
+    if (c->rcpt_at < c->letter->fate_count) {
+        if (!c->pipelines)
+            say_rcpt(c, &c->letter->fates[c->rcpt_at]);
+        return;
+    }
+    c->state = c->bdat ? CLIENT_CONTENT : CLIENT_DATA;
+    if (c->pipelines)
+        return;
+    if (c->rcpt_ok == 0) {
+        letter_over(c, false);
+        return;
+    }
+    say_content(c);
+}
+
+static void on_final(struct client *c, unsigned code)
+{
+    struct letter *l = c->letter;
+
+    if (c->rcpt_ok == 0 || l->must_fail) {
+        if (code / 100 == 2)
+            world_wrong("letter %u is taken with %u", l->number, code);
+        letter_over(c, false);
+        return;
+    }
+    if (code == 250)
+        ledger_told(l, TOLD_YES, code);
+    else if (code / 100 == 4)
+        ledger_told(l, TOLD_LATER, code);
+    else {
+        ledger_told(l, TOLD_NO, code);
+        world_wrong("letter %u is refused with %u", l->number, code);
+    }
+    letter_over(c, code == 250);
+}
+
+static void on_mail_reply(struct client *c, unsigned code)
+{
+    if (code != 250 && code / 100 != 4)
+        world_wrong("MAIL from <%s> is answered %u", c->letter->from, code);
+    c->state = CLIENT_RCPT;
+    if (c->pipelines)
+        return;
+    if (code != 250)
+        letter_over(c, false);
+    else
+        say_rcpt(c, &c->letter->fates[0]);
+}
+
+static void on_reply(struct client *c, unsigned code)
+{
+    if (code == 421) {
+        client_end(c);
+        return;
+    }
+    switch (c->state) {
+    case CLIENT_GREETING:
+        if (code != 220)
+            client_end(c);
+        else {
+            if (!c->early)
+                say(c, "EHLO client.test");
+            c->state = CLIENT_EHLO;
+        }
+        break;
+    case CLIENT_EHLO:
+        if (code != 250)
+            world_wrong("EHLO is answered %u", code);
+        mail_begin(c);
+        break;
+    case CLIENT_MAIL:
+        on_mail_reply(c, code);
+        break;
+    case CLIENT_RCPT:
+        on_rcpt_reply(c, code);
+        break;
+    case CLIENT_DATA:
+        if (code == 354) {
+            if (c->rcpt_ok == 0) {
+                c->wire.size = 0;
+                heap_buf_put(&c->wire, BYTES(".\r\n"));
+            }
+            content_begin(c);
+        } else {
+            if (c->rcpt_ok > 0 && code / 100 != 4)
+                world_wrong("DATA is answered %u", code);
+            letter_over(c, false);
+        }
+        break;
+    case CLIENT_CONTENT:
+        if (c->bdat && --c->bdat_replies > 0)
+            break; /* each chunk is on its way and has its reply */
+        on_final(c, code);
+        break;
+    case CLIENT_RSET:
+        mail_begin(c);
+        break;
+    case CLIENT_QUIT:
+        client_end(c);
+        return;
+    }
+    send_soon(c);
+}
+
+static void client_go_on(struct client *c)
+{
+    while (!c->over) {
+        struct bytes in = heap_buf_bytes(&c->in);
+        ptrdiff_t end = bytes_find(in, BYTES("\r\n"));
+        uint64_t code;
+        if (end < 0)
+            return;
+        struct bytes line = bytes_head(in, (size_t)end);
+        struct result r = bytes_to_u64(bytes_head(line, 3), 599, &code);
+        world_say("client <- %.*s", BYTES_ARG(line));
+        if (!is_ok(r) || line.size > 510 || (line.size > 3 && line.data[3] != ' ' && line.data[3] != '-')) {
+            world_wrong("a client is answered %.*s", BYTES_ARG(line));
+            client_end(c);
+            return;
+        }
+        bool more = line.size > 3 && line.data[3] == '-';
+        heap_buf_drop(&c->in, (size_t)end + 2);
+        if (!more)
+            on_reply(c, (unsigned)code);
+    }
+}
+
+static void on_net_data(void *owner, struct bytes in)
+{
+    struct client *c = owner;
+
+    if (c->over)
+        return;
+    world_timer_set(&c->patience, world.now_ms + CLIENT_PATIENCE_MS);
+    heap_buf_put(&c->in, in);
+    client_go_on(c);
+}
+
+static void on_net_end(void *owner)
+{
+    client_end(owner);
+}
+
+static void on_net_room(void *owner)
+{
+    struct client *c = owner;
+
+    if (!c->over)
+        send_soon(c);
+}
+
+static const struct net_handler client_net_handler = {on_net_data, on_net_end, on_net_end, on_net_room};
+
+void client_start(unsigned letter_count)
+{
+    struct net_traits traits = {.delay_ms = world_between(0, 80),
+        .jitter_ms = world_between(0, 60),
+        .split = (unsigned)world_between(0, 300),
+        .break_chance = places.calm ? 0 : 25};
+    struct client *c = world_take(sizeof *c);
+
+    c->stranger = world_chance(150);
+    struct dns_address address = {.family = 4, .octets = {c->stranger ? 203 : 10, 0, 113, (uint8_t)world_below(250)}};
+    clients_open++;
+    *c = (struct client){.stranger = c->stranger,
+        .pipelines = world_chance(500),
+        .slow = world_chance(30),
+        .letters_left = letter_count,
+        .abort_at = UINT64_MAX};
+    c->work = (struct world_timer){.fn = on_work, .ctx = c};
+    c->patience = (struct world_timer){.fn = on_patience, .ctx = c};
+    c->net = house_connect(&address, &traits);
+    if (c->net == NULL) {
+        client_free(c); /* nobody listens */
+        return;
+    }
+    net_take(c->net, &client_net_handler, c);
+    world_timer_set(&c->patience, world.now_ms + CLIENT_PATIENCE_MS);
+    if (c->slow)
+        world_fault(FAULT_CLIENT_SLOW);
+    if (!places.calm && world_chance(60))
+        c->abort_at = 1 + world_below(world_chance(500) ? 300 : 5000);
+    if (!places.calm && world_chance(15)) {
+        world_fault(FAULT_CLIENT_NEVER_READS);
+        c->never_reads = c->pipelines = c->early = true;
+        net_pause(c->net, true);
+        say(c, "EHLO client.test");
+        mail_begin(c);
+    } else if (!places.calm && world_chance(10)) {
+        world_fault(FAULT_CLIENT_EARLY);
+        c->early = true;
+        say(c, "EHLO client.test");
+        send_soon(c);
+    }
+}

@@ -1,0 +1,559 @@
+#include "tests/sim/lib/ledger_parts.h"
+
+#include "tests/sim/lib/house.h"
+
+enum { BUCKETS = 4096, WAIT_BOUND_MS = 10 * MINUTE };
+
+struct ledger ledger;
+
+static struct letter *by_number(uint32_t number)
+{
+    return number >= 1 && number <= ledger.letter_count ? ledger.letters[number] : NULL;
+}
+
+/* --- letters --- */
+
+struct letter *ledger_letter_new(const char *from, uint32_t rcpt_count)
+{
+    struct letter *l = world_take(sizeof *l);
+
+    if (ledger.letter_count + 2 > ledger.letter_room) {
+        ledger.letter_room = ledger.letter_room == 0 ? 64 : 2 * ledger.letter_room;
+        ledger.letters = realloc(ledger.letters, ledger.letter_room * sizeof(struct letter *));
+        ASSERT(ledger.letters != NULL);
+        ledger.letters[0] = NULL;
+    }
+    l->number = ++ledger.letter_count;
+    ledger.letters[l->number] = l;
+    (void)snprintf(l->from, sizeof l->from, "%s", from);
+    l->fates = world_take(rcpt_count * sizeof *l->fates);
+    l->fate_count = rcpt_count;
+    return l;
+}
+
+struct letter *ledger_letter(const char *from, uint32_t rcpt_count)
+{
+    return ledger_letter_new(from, rcpt_count);
+}
+
+void letter_id_set(struct letter *l, struct message_id id)
+{
+    l->id = id;
+}
+
+struct letter *ledger_find(struct message_id id)
+{
+    for (uint32_t i = ledger.letter_count; i > 0; i--)
+        if (message_id_equal(ledger.letters[i]->id, id))
+            return ledger.letters[i];
+    return NULL;
+}
+
+struct fate *letter_fate(struct letter *l, struct bytes address)
+{
+    for (uint32_t i = 0; i < l->fate_count; i++)
+        if (bytes_equal_nocase(bytes_of(l->fates[i].address), address))
+            return &l->fates[i];
+    return NULL;
+}
+
+bool fate_is_resolved(const struct fate *f)
+{
+    return f->delivered || f->failed || f->discarded || f->deleted;
+}
+
+void ledger_told(struct letter *l, enum letter_told told, unsigned code)
+{
+    l->told = told;
+    if (told == TOLD_YES && l->must_fail)
+        world_wrong("letter %u may not be taken, but was answered %u", l->number, code);
+    if (told == TOLD_YES && !l->whole)
+        world_wrong("letter %u was answered %u before its end", l->number, code);
+    if (told == TOLD_YES && !l->committed)
+        world_wrong("letter %u was answered %u before it was durable", l->number, code);
+    ledger.accepted += told == TOLD_YES;
+}
+
+/* --- what hosts say --- */
+
+struct token {
+    unsigned code;
+    char address[80];
+};
+static struct token *tokens;
+static uint64_t token_count, token_room;
+
+uint64_t ledger_token(const char *address, unsigned code)
+{
+    if (token_count + 1 >= token_room) {
+        token_room = token_room == 0 ? 256 : 2 * token_room;
+        tokens = realloc(tokens, token_room * sizeof *tokens);
+        ASSERT(tokens != NULL);
+    }
+    struct token *t = &tokens[++token_count];
+    t->code = code;
+    (void)snprintf(t->address, sizeof t->address, "%s", address == NULL ? "" : address);
+    return token_count;
+}
+
+unsigned ledger_token_check(struct bytes text, const struct fate *f, const char *where)
+{
+    ptrdiff_t at = bytes_find(text, BYTES("tok="));
+    uint64_t number = 0;
+
+    if (at < 0)
+        return 0;
+    for (size_t i = (size_t)at + 4; i < text.size && text.data[i] >= '0' && text.data[i] <= '9'; i++)
+        number = number * 10 + (text.data[i] - '0');
+    if (number == 0 || number > token_count) {
+        world_wrong("%s: words that no host has said: %.*s", where, BYTES_ARG(text));
+        return 0;
+    }
+    const struct token *t = &tokens[number];
+    if (t->address[0] != 0 && strcmp(t->address, f->address) != 0)
+        world_wrong("%s: what was said of %s is told of %s", where, t->address, f->address);
+    return t->code;
+}
+
+void ledger_offered(const struct host *host, struct bytes from, struct bytes address)
+{
+    const struct domain *d = domain_of(address);
+
+    (void)from;
+    if (d == NULL || !domain_has_host(d, host))
+        world_wrong("%s is offered %.*s, which is not its mail", host->name, BYTES_ARG(address));
+}
+
+/* --- what hosts take --- */
+
+/* "Name: " in the header's own lines; the value up to the line's end. */
+static bool header_value(struct bytes content, struct bytes name, struct bytes *value_out)
+{
+    while (content.size > 0 && content.data[0] != '\r') {
+        ptrdiff_t end = bytes_index(content, '\n');
+        struct bytes line = bytes_head(content, end < 0 ? content.size : (size_t)end);
+        if (bytes_starts(line, name)) {
+            *value_out = bytes_trim(bytes_head(bytes_after(line, name.size), line.size - name.size - 1));
+            return true;
+        }
+        content = bytes_after(content, line.size + 1);
+    }
+    return false;
+}
+
+static struct letter *letter_of_content(struct bytes content)
+{
+    struct bytes value;
+    uint64_t number;
+
+    if (header_value(content, BYTES("X-Sim: "), &value)) {
+        struct result r = bytes_to_u64(value, UINT32_MAX, &number);
+        return is_ok(r) ? by_number((uint32_t)number) : NULL;
+    }
+    for (uint32_t i = ledger.letter_count; i > 0; i--)
+        if (ledger.letters[i]->is_dsn && bytes_equal(heap_buf_bytes(&ledger.letters[i]->body), content))
+            return ledger.letters[i];
+    return NULL;
+}
+
+/* Without the one trace field that we put on top. */
+static struct bytes without_trace(struct bytes content)
+{
+    if (!bytes_starts(content, BYTES("Received: from ")))
+        return content;
+    for (;;) {
+        ptrdiff_t end = bytes_index(content, '\n');
+        if (end < 0)
+            return content;
+        content = bytes_after(content, (size_t)end + 1);
+        if (content.size == 0 || (content.data[0] != ' ' && content.data[0] != '\t'))
+            return content;
+    }
+}
+
+static void content_check(const struct letter *l, const struct seen *seen)
+{
+    struct bytes body = heap_buf_bytes(&l->body);
+    struct bytes content = l->is_dsn ? seen->content : without_trace(seen->content);
+
+    if (!bytes_equal(content, body))
+        world_wrong(
+            "letter %u came to %s changed: %zu octets for %zu", l->number, seen->host->name, content.size, body.size);
+    if (!l->is_dsn && content.size == seen->content.size)
+        world_wrong("letter %u came to %s without a trace field", l->number, seen->host->name);
+    if (!bytes_equal(seen->from, bytes_of(l->from)))
+        world_wrong("letter %u came from <%.*s> instead of <%s>", l->number, BYTES_ARG(seen->from), l->from);
+    if (bytes_has_8bit(seen->content) && !seen->eight_bit_offered)
+        world_wrong("letter %u: 8-bit text to %s, which does not take it", l->number, seen->host->name);
+    if (!l->is_dsn && !l->whole)
+        world_wrong("letter %u was never whole, and was sent on", l->number);
+    if (l->must_fail || l->told == TOLD_NO)
+        world_wrong("letter %u was refused, and was sent on", l->number);
+    if (l->told == TOLD_LATER && l->queued_deaths == ledger.queued_deaths)
+        world_wrong("letter %u was put off, and was sent on", l->number);
+}
+
+/* Why there may be a second copy: Q4. */
+static bool copy_has_reason(const struct fate *f)
+{
+    struct receipt *r = f->receipt;
+    bool arrived = r->open != NULL ? sink_reply_arrived(r->open, r) : r->arrived;
+    bool death = r->outbound_deaths != ledger.outbound_deaths || r->queued_deaths != ledger.queued_deaths;
+
+    if (arrived)
+        ledger.doubles_by_death += death;
+    return !arrived || death;
+}
+
+static void copy_add(struct letter *l, struct fate *f, const struct seen *seen, struct receipt *receipt)
+{
+    if (fate_is_resolved(f) && !f->deleted)
+        world_wrong("letter %u, %s: a copy although it was %s", l->number, f->address,
+            f->delivered ? "delivered"
+            : f->failed  ? "reported"
+                         : "discarded");
+    if (f->copies > 0) {
+        ledger.doubles++;
+        f->extra++;
+        if (!copy_has_reason(f))
+            world_wrong("letter %u, %s: a second copy without a reason", l->number, f->address);
+    }
+    f->copies++;
+    f->receipt = receipt;
+    f->copy_dsn = seen->dsn_offered;
+}
+
+struct receipt *ledger_take(const struct seen *seen)
+{
+    struct letter *l = letter_of_content(seen->content);
+    struct receipt *receipt = world_take(sizeof *receipt);
+    struct fate *last = NULL;
+
+    *receipt = (struct receipt){
+        .next = ledger.receipts, .outbound_deaths = ledger.outbound_deaths, .queued_deaths = ledger.queued_deaths};
+    ledger.receipts = receipt;
+    if (l == NULL) {
+        world_wrong("%s was sent a message that nobody wrote (%zu octets)", seen->host->name, seen->content.size);
+        return receipt;
+    }
+    content_check(l, seen);
+    for (uint32_t i = 0; i < seen->rcpt_count; i++) {
+        struct fate *f = letter_fate(l, bytes_of(seen->rcpts[i].address));
+        if (f == NULL) {
+            world_wrong("letter %u was sent to %s, whom it does not name", l->number, seen->rcpts[i].address);
+            continue;
+        }
+        if (last != NULL && f <= last)
+            world_wrong("letter %u: its recipients came to %s in another order", l->number, seen->host->name);
+        last = f;
+        copy_add(l, f, seen, receipt);
+    }
+    world_say("  %s takes letter %u for %u", seen->host->name, l->number, seen->rcpt_count);
+    return receipt;
+}
+
+/* --- what queued takes and says --- */
+
+void ledger_commit_asked(const struct envelope_head *head)
+{
+    struct bytes text = head->message_id;
+    uint64_t number;
+    ptrdiff_t at = bytes_index(text, '@');
+
+    if (at < 2)
+        return;
+    struct result r = bytes_to_u64(bytes_after(bytes_head(text, (size_t)at), 1), UINT32_MAX, &number);
+    struct letter *l = is_ok(r) ? by_number((uint32_t)number) : NULL;
+    if (l == NULL) {
+        world_wrong("a message of nobody is committed: %.*s", BYTES_ARG(text));
+        return;
+    }
+    letter_id_set(l, head->id);
+    l->arrival = head->arrival;
+    l->queued_deaths = ledger.queued_deaths;
+}
+
+/* Marks what the store holds of a letter. */
+static void letter_rows(struct letter *l)
+{
+    struct recipient rcpt;
+    uint64_t cursor = 0;
+    struct fate *last = NULL;
+
+    while (is_ok(store_recipient_next(ledger.store, l->id, &cursor, &rcpt))) {
+        struct fate *f = letter_fate(l, rcpt.forward_path);
+        if (f == NULL || (last != NULL && f <= last)) {
+            world_wrong(
+                "letter %u: a row that is not its own, or out of order: %.*s", l->number, BYTES_ARG(rcpt.forward_path));
+            continue;
+        }
+        if (rcpt.notify != f->notify)
+            world_wrong("letter %u, %s: NOTIFY changed from %u to %u", l->number, f->address, f->notify, rcpt.notify);
+        last = f;
+        f->accepted = true;
+    }
+}
+
+void ledger_committed(struct message_id id, bool accepted)
+{
+    struct letter *l = ledger_find(id);
+
+    if (l == NULL || !accepted)
+        return;
+    l->committed = true;
+    l->commit_turn = ledger.turn;
+    struct result r = store_read_begin(ledger.store);
+    if (!is_ok(r))
+        return;
+    letter_rows(l);
+    store_read_end(ledger.store);
+}
+
+void ledger_job_rcpt(struct job_id job, const void *worker, struct message_id id, const struct recipient *rcpt)
+{
+    struct letter *l = ledger_find(id);
+    struct fate *f = l == NULL ? NULL : letter_fate(l, rcpt->forward_path);
+    int64_t wait_ms = world_walltime().ms - rcpt->next_try.ms;
+
+    ledger.attempts++;
+    if (f == NULL) {
+        world_wrong("a job for somebody unknown: %.*s", BYTES_ARG(rcpt->forward_path));
+        return;
+    }
+    if (f->flying != 0)
+        world_wrong("letter %u, %s: in two jobs at once", l->number, f->address);
+    if (fate_is_resolved(f) && !f->deleted)
+        world_wrong("letter %u, %s: a job although it is resolved", l->number, f->address);
+    if (wait_ms < 0 && !ledger.clock_jumped)
+        world_wrong("letter %u, %s: tried %" PRId64 " ms before its time", l->number, f->address, -wait_ms);
+    f->flying = job.value;
+    f->flying_by = worker;
+    if (!domain_is_steady(domain_of(rcpt->forward_path)) || ledger.clock_jumped)
+        return;
+    if (wait_ms > ledger.worst_wait_ms && wait_ms <= WAIT_BOUND_MS)
+        ledger.worst_wait_ms = wait_ms;
+    if (wait_ms > WAIT_BOUND_MS && !house_was_down(wait_ms))
+        world_wrong(
+            "letter %u, %s: waited %" PRId64 " s although its host is well", l->number, f->address, wait_ms / 1000);
+}
+
+void ledger_job_over(struct job_id job)
+{
+    for (uint32_t i = 1; i <= ledger.letter_count; i++)
+        for (uint32_t k = 0; k < ledger.letters[i]->fate_count; k++)
+            if (ledger.letters[i]->fates[k].flying == job.value)
+                ledger.letters[i]->fates[k].flying = 0;
+}
+
+void ledger_worker_gone(const void *worker)
+{
+    for (uint32_t i = 1; i <= ledger.letter_count; i++)
+        for (uint32_t k = 0; k < ledger.letters[i]->fate_count; k++)
+            if (ledger.letters[i]->fates[k].flying_by == worker)
+                ledger.letters[i]->fates[k].flying = 0;
+}
+
+void ledger_died(bool queued)
+{
+    if (queued)
+        ledger.queued_deaths++;
+    else
+        ledger.outbound_deaths++;
+    if (!queued)
+        return;
+    for (uint32_t i = 1; i <= ledger.letter_count; i++)
+        for (uint32_t k = 0; k < ledger.letters[i]->fate_count; k++)
+            ledger.letters[i]->fates[k].flying = 0;
+}
+
+/* --- what queued logs --- */
+
+struct entry {
+    struct message_id id;
+    struct bytes to, reply;
+    int64_t count, next_s;
+};
+
+static struct entry entry_read(const struct log_field *fields, size_t count)
+{
+    struct entry e = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        const struct log_field *f = &fields[i];
+        if (strcmp(f->name, "id") == 0)
+            e.id.value = (uint64_t)f->number;
+        else if (strcmp(f->name, "to") == 0)
+            e.to = f->text;
+        else if (strcmp(f->name, "reply") == 0)
+            e.reply = f->text;
+        else if (strcmp(f->name, "attempts") == 0)
+            e.count = f->number;
+        else if (strcmp(f->name, "next_s") == 0)
+            e.next_s = f->number;
+    }
+    return e;
+}
+
+static void on_delivered(struct letter *l, struct fate *f)
+{
+    struct receipt *r = f->receipt;
+
+    f->delivered = true;
+    ledger.delivered++;
+    if (f->copies == 0)
+        world_wrong("letter %u, %s: delivered, but no host has it", l->number, f->address);
+    else if (!(r->open != NULL ? sink_reply_arrived(r->open, r) : r->arrived))
+        world_wrong("letter %u, %s: delivered, but its host's word never came", l->number, f->address);
+}
+
+static void on_failed(struct letter *l, struct fate *f, const struct entry *e)
+{
+    unsigned code = ledger_token_check(e->reply, f, "failed");
+    int64_t age_ms = world_walltime().ms - l->arrival.ms;
+    const struct receipt *r = f->receipt;
+
+    f->failed = true;
+    ledger.failed++;
+    if (code / 100 == 4 && age_ms < ledger.cfg->retry.give_up_after_ms && !ledger.clock_jumped)
+        world_wrong("letter %u, %s: given up after %" PRId64 " s for a %u", l->number, f->address, age_ms / 1000, code);
+    if (f->copies > 0 && r->open == NULL && r->arrived && r->outbound_deaths == ledger.outbound_deaths &&
+        r->queued_deaths == ledger.queued_deaths)
+        world_wrong("letter %u, %s: failed, but its host has it", l->number, f->address);
+}
+
+static void on_deferred(struct letter *l, struct fate *f, const struct entry *e)
+{
+    const struct retry_plan *plan = &ledger.cfg->retry;
+    unsigned code = ledger_token_check(e->reply, f, "deferred");
+    int64_t step = retry_step_ms(plan, (uint32_t)e->count);
+    int64_t lo = step - step * plan->jitter_percent / 100 - 1000;
+    int64_t longest = retry_step_ms(plan, RETRY_STEP_COUNT_MAX);
+    int64_t hi = longest + longest * plan->jitter_percent / 100;
+    int64_t left = l->arrival.ms + plan->give_up_after_ms - world_walltime().ms;
+
+    f->deferrals++;
+    ledger.deferrals++;
+    ledger.exact_steps += e->next_s == step / 1000;
+    if (code / 100 == 5 && f->address[0] != 0 && box_ask(bytes_of(f->address)) == BOX_UNKNOWN && code == 550)
+        world_wrong("letter %u, %s: put off although it was refused for good", l->number, f->address);
+    if (ledger.clock_jumped)
+        return;
+    if (e->next_s * 1000 > hi || (e->next_s * 1000 < lo && e->next_s * 1000 < left - 1000))
+        world_wrong("letter %u, %s: attempt %d is to be followed after %" PRId64 " s (the plan says %" PRId64 ")",
+            l->number, f->address, (int)e->count, e->next_s, step / 1000);
+    if (left <= 0)
+        world_wrong("letter %u, %s: put off after its time was up", l->number, f->address);
+}
+
+void ledger_log(enum log_event event, const struct log_field *fields, size_t field_count)
+{
+    if (event != LOG_EVENT_DELIVERED && event != LOG_EVENT_FAILED && event != LOG_EVENT_DEFERRED &&
+        event != LOG_EVENT_DISCARDED && event != LOG_EVENT_DSN_QUEUED && event != LOG_EVENT_QUEUE_COMMIT_FAILED)
+        return;
+    struct entry e = entry_read(fields, field_count);
+    if (event == LOG_EVENT_QUEUE_COMMIT_FAILED) {
+        ledger.commit_failures++;
+        return;
+    }
+    if (event == LOG_EVENT_DSN_QUEUED) {
+        ledger_dsn_born(e.id);
+        return;
+    }
+    struct letter *l = ledger_find(e.id);
+    struct fate *f = l == NULL ? NULL : letter_fate(l, e.to);
+    if (f == NULL) {
+        world_wrong("the log names somebody unknown: %.*s", BYTES_ARG(e.to));
+        return;
+    }
+    if (fate_is_resolved(f) && !f->deleted)
+        world_wrong("letter %u, %s: resolved twice", l->number, f->address);
+    f->resolved_turn = ledger.turn;
+    f->accepted = true;
+    if (event == LOG_EVENT_DELIVERED)
+        on_delivered(l, f);
+    else if (event == LOG_EVENT_FAILED)
+        on_failed(l, f, &e);
+    else if (event == LOG_EVENT_DEFERRED)
+        on_deferred(l, f, &e);
+    else
+        f->discarded = true;
+}
+
+/* --- life --- */
+
+void ledger_open(const struct config *cfg)
+{
+    ledger = (struct ledger){.cfg = cfg};
+    ledger.letter_room = 64;
+    ledger.letters = world_take(ledger.letter_room * sizeof(struct letter *));
+    tokens = NULL;
+    token_count = token_room = 0;
+}
+
+uint32_t ledger_open_letters(void)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 1; i <= ledger.letter_count; i++) {
+        struct letter *l = ledger.letters[i];
+        bool open = false;
+        if (l->over || !l->committed)
+            continue;
+        for (uint32_t k = 0; k < l->fate_count; k++)
+            open = open || (l->fates[k].accepted && !fate_is_resolved(&l->fates[k]));
+        l->over = !open;
+        count += open;
+    }
+    return count;
+}
+
+static void fate_close(const struct letter *l, const struct fate *f, bool drained)
+{
+    bool has_sender = l->from[0] != 0 && !l->is_dsn;
+    bool wants_failure = has_sender && (f->notify == 0 || (f->notify & DSN_NOTIFY_FAILURE) != 0);
+    bool wants_success = has_sender && (f->notify & DSN_NOTIFY_SUCCESS) != 0;
+    unsigned success = f->told[DSN_RELAYED] + f->told[DSN_DELIVERED];
+
+    if (drained && l->told == TOLD_YES && f->accepted && !fate_is_resolved(f))
+        world_wrong("letter %u, %s: accepted, and lost", l->number, f->address);
+    if (f->told[DSN_FAILED] != (f->failed && wants_failure && !f->deleted ? 1 : 0))
+        world_wrong("letter %u, %s: %s, told %u times", l->number, f->address, f->failed ? "failed" : "did not fail",
+            f->told[DSN_FAILED]);
+    if (f->told[DSN_DELAYED] > 1 ||
+        (f->told[DSN_DELAYED] > 0 && (!has_sender || (f->notify != 0 && (f->notify & DSN_NOTIFY_DELAY) == 0))))
+        world_wrong("letter %u, %s: its delay was told %u times", l->number, f->address, f->told[DSN_DELAYED]);
+    if (success != (f->delivered && wants_success && !f->copy_dsn ? 1 : 0))
+        world_wrong("letter %u, %s: its delivery was told %u times", l->number, f->address, success);
+    ledger.recipients += f->accepted;
+}
+
+void ledger_close(bool drained)
+{
+    for (uint32_t i = 1; i <= ledger.letter_count; i++) {
+        struct letter *l = ledger.letters[i];
+        for (uint32_t k = 0; k < l->fate_count; k++)
+            fate_close(l, &l->fates[k], drained);
+    }
+    if (ledger.deferrals >= 40 && ledger.exact_steps * 2 > ledger.deferrals)
+        world_wrong(
+            "retries come without jitter: %" PRIu64 " of %" PRIu64 " on the dot", ledger.exact_steps, ledger.deferrals);
+}
+
+void ledger_free(void)
+{
+    for (uint32_t i = 1; i <= ledger.letter_count; i++) {
+        heap_buf_free(&ledger.letters[i]->body);
+        free(ledger.letters[i]->fates);
+        free(ledger.letters[i]);
+    }
+    free(ledger.letters);
+    ledger.letters = NULL;
+    ledger.letter_count = 0;
+    while (ledger.receipts != NULL) {
+        struct receipt *next = ledger.receipts->next;
+        free(ledger.receipts);
+        ledger.receipts = next;
+    }
+    free(tokens);
+    tokens = NULL;
+}

@@ -1,0 +1,130 @@
+/* ledger: what really happened to every message, written down apart from the server, and the properties that must hold.
+ *
+ * For: clients and hosts, who report what they were told and what they took; for the house, which reports what queued says
+ * and logs. The ledger compares, at once where it can and in ledger_close for the rest:
+ *   Q1 a 250 means that each recipient is in the queue until it is delivered, reported or given up as the rules say
+ *   Q2 each failure that is to be told is told in one notification, no more and no less
+ *   Q4 a second copy only where a reply was lost or a process died between the host's 250 and our commit
+ *   contents are those that were sent, recipients are those that were named, in their order and at their hosts
+ *   notifications say what the hosts said; retries keep the plan; steady lanes do not wait
+ * A letter is one message: of a client, or a notification that queued made. */
+#ifndef MANSIO_SIM_LEDGER_H
+#define MANSIO_SIM_LEDGER_H
+
+#include "daemon/base/log.h"
+#include "daemon/config/config.h"
+#include "queue/store.h"
+#include "tests/sim/lib/places.h"
+
+struct sink;
+
+/* A host's 250: whether it has reached us. */
+struct receipt {
+    struct receipt *next;
+    struct sink *open; /* whose reply is still on its way; NULL: settled */
+    bool arrived;
+    uint64_t outbound_deaths, queued_deaths; /* when it was given */
+};
+bool sink_reply_arrived(struct sink *s, struct receipt *receipt);
+
+struct fate {
+    char address[80];
+    uint8_t notify;
+    const char *orcpt;       /* as it must come back; NULL: none */
+    bool accepted;           /* RCPT was answered 250 */
+    unsigned copies, extra;  /* extra: those with a reason */
+    struct receipt *receipt; /* of the last copy */
+    bool copy_dsn;           /* the last copy's host offered DSN */
+    bool delivered, failed, discarded, deleted, held;
+    bool maybe; /* resolved in the turn that a power cut may have undone */
+    uint64_t resolved_turn;
+    unsigned told[5]; /* notifications by enum dsn_kind */
+    uint64_t told_turn;
+    uint64_t flying;       /* the job that has it; 0: none */
+    const void *flying_by; /* its worker */
+    unsigned deferrals;
+};
+
+enum letter_told { TOLD_NOTHING, TOLD_YES, TOLD_LATER, TOLD_NO };
+
+struct letter {
+    uint32_t number;
+    bool is_dsn;
+    uint32_t about; /* dsn: the letter */
+    struct message_id id;
+    char from[80];
+    const char *envid; /* NULL: none */
+    enum dsn_ret ret;
+    struct heap_buf body; /* as sent; a notification's: as stored */
+    struct fate *fates;
+    uint32_t fate_count;
+    bool whole;     /* the client has sent all of it */
+    bool must_fail; /* content that may not be taken */
+    bool committed; /* queued said that it is durable */
+    bool over;      /* each of its recipients is resolved */
+    uint64_t commit_turn;
+    struct walltime arrival;
+    enum letter_told told;
+    uint64_t queued_deaths; /* when its commit was asked for */
+};
+
+struct seen_rcpt {
+    char address[80];
+    bool has_dsn;
+};
+
+struct seen {
+    const struct host *host;
+    struct bytes from;
+    const struct seen_rcpt *rcpts;
+    uint32_t rcpt_count;
+    struct bytes content;
+    bool dsn_offered, eight_bit_offered;
+};
+
+struct ledger {
+    struct letter **letters; /* by number; [0] unused */
+    uint32_t letter_count, letter_room;
+    struct receipt *receipts;
+    uint64_t outbound_deaths, queued_deaths, commit_failures, turn;
+    struct store *store; /* to look into; NULL while queued is down */
+    const struct config *cfg;
+    /* figures */
+    uint64_t accepted, recipients, delivered, failed, dsns, deferrals, exact_steps, doubles, doubles_by_death, attempts;
+    int64_t worst_wait_ms;
+    bool clock_jumped;
+};
+extern struct ledger ledger;
+
+void ledger_open(const struct config *cfg);
+/* The last look: nothing may be left over. */
+void ledger_close(bool drained);
+void ledger_free(void);
+
+/* --- clients --- */
+struct letter *ledger_letter(const char *from, uint32_t rcpt_count);
+struct fate *letter_fate(struct letter *l, struct bytes address);
+void ledger_told(struct letter *l, enum letter_told told, unsigned code);
+
+/* --- hosts --- */
+uint64_t ledger_token(const char *address, unsigned code);
+void ledger_offered(const struct host *host, struct bytes from, struct bytes address);
+struct receipt *ledger_take(const struct seen *seen);
+
+/* --- the house --- */
+void ledger_commit_asked(const struct envelope_head *head);
+void ledger_committed(struct message_id id, bool accepted);
+void ledger_job_rcpt(struct job_id job, const void *worker, struct message_id id, const struct recipient *rcpt);
+void ledger_worker_gone(const void *worker);
+void ledger_job_over(struct job_id job);
+void ledger_log(enum log_event event, const struct log_field *fields, size_t field_count);
+void ledger_died(bool queued);
+/* The store was opened again: all that must be there is. `cut`: a power cut may have undone the last turn. */
+void ledger_audit(struct store *store, bool cut);
+/* Letters of which something is still to come. */
+uint32_t ledger_open_letters(void);
+
+/* The postmaster's hand */
+struct letter *ledger_find(struct message_id id);
+
+#endif

@@ -1,0 +1,319 @@
+#include "tests/sim/lib/run.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/sim/lib/client.h"
+#include "tests/sim/lib/house.h"
+#include "tests/sim/lib/sink.h"
+#include "tests/support/disk.h"
+#include "tests/support/folder.h"
+
+static const char config_text[] =
+    "hostname = \"" OUR_HOSTNAME "\"\n"
+    "relay_from = { \"10.0.0.0/8\" }\n"
+    "limits { connections_per_lane = 4 recipients = 150 min_free = 0 queue_size = \"256M\" }\n"
+    "domain \"home.test\" { deliver = \"lmtp:[store.home.test]:24\" }\n"
+    "domain \"" OUR_HOSTNAME "\" { deliver = \"lmtp:[store.home.test]:24\" }\n"
+    "route \"relayed.test\" { via = \"relay:[%s]:25,[%s]:25\" }\n"
+    "route \"void.test\" { via = \"discard\" }\n"
+    "route \"bad.test\" { via = \"error:5.1.1 nobody lives there\" }\n"
+    "route \"held.test\" { via = \"hold\" }\n"
+    "history_keep = \"%s\"\n";
+
+static struct {
+    const struct run_options *o;
+    unsigned messages_left;
+    int64_t mail_until_ms, calm_at_ms;
+    struct world_timer mail, chaos, calm, hour;
+    bool drained;
+} scene;
+
+/* --- the log of the daemon's own objects --- */
+
+void __wrap_log_emit(enum log_event event, const struct log_field *fields, size_t field_count);
+
+void __wrap_log_emit(enum log_event event, const struct log_field *fields, size_t field_count)
+{
+    static const struct log_config cfg = {.process = "sim", .journal = true};
+    static uint8_t room[8192];
+    struct buf line = BUF(room);
+
+    ledger_log(event, fields, field_count);
+    if (!world.talk)
+        return;
+    log_line_put(&line, &cfg, world_walltime(), event, fields, field_count);
+    world_say("%.*s", (int)(line.size > 0 ? line.size - 1 : 0), (const char *)line.data);
+}
+
+/* --- who sends when --- */
+
+static void on_mail(void *ctx)
+{
+    unsigned count = (unsigned)world_between(1, 3);
+
+    (void)ctx;
+    if (count > scene.messages_left)
+        count = scene.messages_left;
+    client_start(count);
+    scene.messages_left -= count;
+    if (scene.messages_left == 0 || world.now_ms >= scene.mail_until_ms)
+        return;
+    int64_t pause = (scene.mail_until_ms - world.now_ms) / (scene.messages_left + 1);
+    world_timer_set(
+        &scene.mail, world.now_ms + (world_chance(400) ? world_between(0, 50) : world_between(0, 2 * pause + 1)));
+}
+
+/* --- what breaks when --- */
+
+static void kill_one(void)
+{
+    switch (world_below(6)) {
+    case 0:
+        world_fault(FAULT_CRASH_INBOUND);
+        house_kill_inbound((unsigned)world_below(HOUSE_INBOUND));
+        break;
+    case 1:
+    case 2:
+        world_fault(FAULT_CRASH_OUTBOUND);
+        house_kill_outbound((unsigned)world_below(HOUSE_OUTBOUND));
+        break;
+    case 3:
+        world_fault(FAULT_STOP_OUTBOUND);
+        house_drain_outbound((unsigned)world_below(HOUSE_OUTBOUND));
+        break;
+    case 4:
+        if (scene.o->power && house_is_up()) {
+            size_t now = disk_event_count();
+            house_cut_at(now + world_below(6), rng_next(&world.rng));
+            break;
+        }
+        /* fall through */
+    default:
+        world_fault(FAULT_CRASH_QUEUED);
+        house_kill_queued();
+        break;
+    }
+}
+
+static void on_chaos(void *ctx)
+{
+    (void)ctx;
+    if (world.now_ms >= scene.calm_at_ms)
+        return;
+    if (world_chance(150))
+        house_retry_all();
+    else if (world_chance(150))
+        house_hold(world_chance(500));
+    else if (!scene.o->quiet)
+        kill_one();
+    /* Often while mail is on its way, rarely in the days of waiting. */
+    world_timer_set(&scene.chaos,
+        world.now_ms + (world_chance(500) ? world_between(10, 2000) : world_between(MINUTE, 10 * (int64_t)HOUR)));
+}
+
+static void on_calm(void *ctx)
+{
+    (void)ctx;
+    world_say("from now on everything works");
+    places_calm();
+    house_cut_at(SIZE_MAX, 0);
+    disk_fail_nth(0, 0, DISK_FAULT_REFUSED, 0);
+    mem_fail_nth(0);
+    house_release_all();
+}
+
+/* Once an hour: whether all is done. */
+static void on_hour(void *ctx)
+{
+    (void)ctx;
+    if (places.calm)
+        house_release_all(); /* what was accepted meanwhile for a held domain, and what queued was down for */
+    if (places.calm && scene.messages_left == 0 && client_count() == 0 && house_is_idle() &&
+        ledger_open_letters() == 0) {
+        scene.drained = true;
+        return;
+    }
+    world_timer_set(&scene.hour, world.now_ms + HOUR);
+}
+
+/* --- one run --- */
+
+static void folder_choose(char path_out[FOLDER_SIZE_MAX])
+{
+    struct stat st;
+
+    if (getenv("TMPDIR") == NULL && stat("/dev/shm", &st) == 0 && access("/dev/shm", W_OK) == 0)
+        setenv("TMPDIR", "/dev/shm", 1);
+    folder_make(path_out);
+}
+
+static void figures_add(struct run_figures *t, uint32_t letters)
+{
+    t->runs++;
+    t->steps += world.step;
+    t->letters += letters;
+    t->accepted += ledger.accepted;
+    t->recipients += ledger.recipients;
+    t->delivered += ledger.delivered;
+    t->failed += ledger.failed;
+    t->dsns += ledger.dsns;
+    t->deferrals += ledger.deferrals;
+    t->attempts += ledger.attempts;
+    t->doubles += ledger.doubles;
+    t->doubles_by_death += ledger.doubles_by_death;
+    t->simulated_hours += (uint64_t)(world.now_ms / HOUR);
+    if ((uint64_t)ledger.worst_wait_ms > t->worst_wait_ms)
+        t->worst_wait_ms = (uint64_t)ledger.worst_wait_ms;
+    for (int i = 0; i < FAULT_COUNT; i++)
+        t->faults[i] += world.faults[i];
+    t->wrong += world.wrong;
+}
+
+static struct config *config_make(void)
+{
+    static const char *const keeps[] = {"0s", "0s", "1h", "1h", "1h", "1h", "1h", "1h", "1h", "7d"};
+    char text[2048];
+    struct config *cfg = NULL;
+    struct config_error error = {""};
+    const struct domain *relayed = domain_find(BYTES("relayed.test"));
+
+    int size = snprintf(text, sizeof text, config_text, relayed->hosts[0]->name,
+        relayed->hosts[relayed->host_count - 1]->name, keeps[world_below(COUNT_OF(keeps))]);
+    ASSERT(size > 0 && (size_t)size < sizeof text);
+    struct result r = config_read_text("sim", bytes_of(text), &cfg, &error);
+    if (!is_ok(r))
+        fprintf(stderr, "sim: %s\n", error.text);
+    ASSERT(is_ok(r));
+    return cfg;
+}
+
+static struct net_end *dial_connect(const struct conn_dial *to)
+{
+    return sink_connect(places_host_at(to));
+}
+
+static void scene_set(const struct run_options *o)
+{
+    scene.o = o;
+    scene.drained = false;
+    scene.messages_left = o->messages > 0 ? o->messages : (unsigned)world_between(5, 40);
+    scene.mail_until_ms = (int64_t)o->days * DAY;
+    if (world_chance(500)) /* all at once, as after an outage of somebody else */
+        scene.mail_until_ms = 5 * MINUTE;
+    scene.calm_at_ms = scene.mail_until_ms + world_between(HOUR, 8 * (int64_t)DAY);
+    scene.mail = (struct world_timer){.fn = on_mail};
+    scene.chaos = (struct world_timer){.fn = on_chaos};
+    scene.calm = (struct world_timer){.fn = on_calm};
+    scene.hour = (struct world_timer){.fn = on_hour};
+    world_timer_set(&scene.mail, SECOND);
+    world_timer_set(&scene.chaos, 2 * SECOND);
+    world_timer_set(&scene.calm, scene.calm_at_ms);
+    world_timer_set(&scene.hour, HOUR);
+}
+
+/* After the last letter: every connection must end by itself. */
+static void wind_down(void)
+{
+    int64_t until = world.now_ms + 3 * HOUR;
+
+    while (world_step(until) && (net_open_count() > 0 || sink_count() > 0))
+        continue;
+    if (client_count() > 0 || sink_count() > 0)
+        world_wrong("%zu clients and %zu hosts are still connected", client_count(), sink_count());
+}
+
+unsigned run_once(const struct run_options *o, struct run_figures *total)
+{
+    char folder[FOLDER_SIZE_MAX], path[FOLDER_SIZE_MAX + 8];
+    bool disk = o->power || o->cut_at != SIZE_MAX || o->fail_disk > 0 || o->events_out != NULL;
+
+    folder_choose(folder);
+    (void)snprintf(path, sizeof path, "%s/queue", folder);
+    world_begin(o->seed, o->talk);
+    world.now_ms = 1;
+    world.turn_end = edge_turn_end;
+    places_begin();
+    edge_ports = (struct edge_ports){.dial_fate = places_dial_fate, .dial_connect = dial_connect, .dns = places_dns};
+    struct config *cfg = config_make();
+    ledger_open(cfg);
+    if (disk) {
+        ASSERT(mkdir(path, 0700) == 0);
+        disk_watch(path);
+    }
+    if (o->fail_memory > 0)
+        mem_fail_nth(o->fail_memory);
+    if (o->fail_disk > 0)
+        disk_fail_nth(o->fail_disk, o->fail_disk_count, o->fail_error == EIO ? DISK_FAULT_LOST : DISK_FAULT_REFUSED,
+            o->fail_error);
+    house_open(&(struct house_setup){.cfg = cfg, .path = path, .disk = disk, .size_max = 256 << 20});
+    if (o->cut_at != SIZE_MAX)
+        house_cut_at(o->cut_at, o->cut_fate);
+    scene_set(o);
+    while (!scene.drained && world.wrong == 0 && world_step(scene.calm_at_ms + 12 * (int64_t)DAY))
+        continue;
+    bool sound = world.wrong == 0;
+    if (sound && !scene.drained)
+        world_wrong("%u letters are not over", ledger_open_letters());
+    if (sound)
+        wind_down();
+    if (o->events_out != NULL)
+        *o->events_out = disk_event_count();
+    if (o->failed_out != NULL)
+        *o->failed_out = disk_failed_count() > 0;
+    uint32_t letters = ledger.letter_count;
+    house_close();
+    if (disk) {
+        disk_fail_nth(0, 0, DISK_FAULT_REFUSED, 0);
+        disk_forget();
+    }
+    if (sound) {
+        ledger_close(scene.drained);
+    }
+    if (total != NULL)
+        figures_add(total, letters);
+    mem_fail_nth(0);
+    unsigned wrong = world.wrong;
+    boxes_end();
+    config_free(&cfg);
+    for (int64_t until = world.now_ms + DAY; world_step(until);)
+        continue; /* what is closed is freed */
+    edge_fini();
+    ledger_free();
+    world_end();
+    folder_remove(folder);
+    return wrong;
+}
+
+void run_figures_print(const struct run_figures *f)
+{
+    static const struct {
+        const char *name;
+        size_t at;
+        const char *words;
+    } rows[] = {
+        {"runs", offsetof(struct run_figures, runs), "runs, one a seed"},
+        {"hours", offsetof(struct run_figures, simulated_hours), "simulated hours"},
+        {"events", offsetof(struct run_figures, steps), "events"},
+        {"letters", offsetof(struct run_figures, letters), "messages, notifications included"},
+        {"accepted", offsetof(struct run_figures, accepted), "messages whose client heard 250"},
+        {"recipients", offsetof(struct run_figures, recipients), "recipients accepted"},
+        {"delivered", offsetof(struct run_figures, delivered), "recipients delivered"},
+        {"failed", offsetof(struct run_figures, failed), "recipients failed"},
+        {"dsns", offsetof(struct run_figures, dsns), "notifications, each read and compared"},
+        {"attempts", offsetof(struct run_figures, attempts), "attempts"},
+        {"deferrals", offsetof(struct run_figures, deferrals), "attempts put off"},
+        {"doubles", offsetof(struct run_figures, doubles), "second copies, each with its reason (Q4)"},
+        {"deaths", offsetof(struct run_figures, doubles_by_death),
+            "of these, because a process died; the others, because a reply was lost"},
+        {"worst_wait_ms", offsetof(struct run_figures, worst_wait_ms),
+            "ms: the longest that mail for a sound host waited past its time"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        printf("figure %s %" PRIu64 " %s\n", rows[i].name,
+            *(const uint64_t *)(const void *)((const char *)f + rows[i].at), rows[i].words);
+    for (enum fault i = 0; i < FAULT_COUNT; i++)
+        printf("figure fault%d %" PRIu64 " %s\n", (int)i, f->faults[i], world_fault_words(i));
+    printf("figure wrong %u properties broken\n", f->wrong);
+}

@@ -1,0 +1,37 @@
+/* run: one scenario from one seed: who sends when, what breaks when, and the end.
+ *
+ * For: sim.c and the tests beside it. */
+#ifndef MANSIO_SIM_RUN_H
+#define MANSIO_SIM_RUN_H
+
+#include "tests/sim/lib/world.h"
+
+struct run_options {
+    uint64_t seed, count;
+    unsigned messages; /* 0: by the seed */
+    unsigned days;     /* in which mail comes; then it drains */
+    bool talk;
+    bool power;    /* on the recording disk, with cuts */
+    bool quiet;    /* no process is killed by chance */
+    size_t cut_at; /* SIZE_MAX: none */
+    uint64_t cut_fate;
+    uint64_t fail_memory; /* the n-th request; 0: none */
+    uint64_t fail_disk;   /* the n-th write or sync; 0: none */
+    uint64_t fail_disk_count;
+    int fail_error;     /* ENOSPC: refused; EIO: lost at a sync */
+    size_t *events_out; /* what the disk has seen */
+    bool *failed_out;   /* whether the n-th came */
+};
+
+struct run_figures {
+    uint64_t runs, steps, letters, accepted, recipients, delivered, failed, dsns, deferrals, attempts, doubles,
+        doubles_by_death, simulated_hours, worst_wait_ms;
+    uint64_t faults[FAULT_COUNT];
+    unsigned wrong;
+};
+
+/* How much was wrong. Adds to `total` (may be NULL). */
+unsigned run_once(const struct run_options *o, struct run_figures *total);
+void run_figures_print(const struct run_figures *f);
+
+#endif
