@@ -1,7 +1,8 @@
 /* One block of memory: entries, then cells, then buckets.
  *
- *   (C1) An entry is on exactly one list: the free list, or a bucket's chain and the list by use.
- *   (C2) A cell is on exactly one list: the free list, or the chain of one entry; cells_left counts the free ones.
+ *   (C1) An entry is on exactly one list: the free list, or a bucket's chain and the list by use; or it is fresh.
+ *   (C2) A cell is on exactly one list: the free list, or the chain of one entry; or it is fresh. cells_left counts the free
+ *        and the fresh ones.
  *   (C3) The octets of an entry are: the name in lower case, then the answer as pack() writes it. */
 #include "dns/cache.h"
 
@@ -62,14 +63,7 @@ void dns_cache_init(struct dns_cache *c, const struct dns_cache_config *cfg, voi
 void dns_cache_reset(struct dns_cache *c)
 {
     c->entry_free = c->cell_free = c->newest = c->oldest = NONE;
-    for (uint32_t i = c->cfg.entries; i-- > 0;) {
-        c->entries[i].chain = c->entry_free;
-        c->entry_free = i;
-    }
-    for (uint32_t i = c->cell_count; i-- > 0;) {
-        c->cells[i].next = c->cell_free;
-        c->cell_free = i;
-    }
+    c->entry_fresh = c->cell_fresh = 0;
     for (uint32_t i = 0; i < c->bucket_count; i++)
         c->buckets[i] = NONE;
     c->cells_left = c->cell_count;
@@ -121,8 +115,7 @@ static void entry_drop(struct dns_cache *c, uint32_t index)
 
 /* --- packing --- */
 
-static RESULT
-pack_record(struct buf *out, const struct dns_answer *a, unsigned i)
+static RESULT pack_record(struct buf *out, const struct dns_answer *a, unsigned i)
 {
     switch (a->type) {
     case DNS_TYPE_MX:
@@ -142,8 +135,7 @@ pack_record(struct buf *out, const struct dns_answer *a, unsigned i)
     }
 }
 
-static RESULT
-pack(struct buf *out, struct bytes name, const struct dns_answer *a)
+static RESULT pack(struct buf *out, struct bytes name, const struct dns_answer *a)
 {
     TRY(wire_put_bytes(out, name));
     TRY(wire_put_u8(out, (uint8_t)a->status));
@@ -287,6 +279,30 @@ bool dns_cache_get(
     return true;
 }
 
+static uint32_t cell_take(struct dns_cache *c)
+{
+    uint32_t cell = c->cell_free;
+
+    if (cell == NONE) {
+        ASSERT(c->cell_fresh < c->cell_count); /* (C2) */
+        return c->cell_fresh++;
+    }
+    c->cell_free = c->cells[cell].next;
+    return cell;
+}
+
+static uint32_t entry_take(struct dns_cache *c)
+{
+    uint32_t index = c->entry_free;
+
+    if (index == NONE) {
+        ASSERT(c->entry_fresh < c->cfg.entries); /* (C1) */
+        return c->entry_fresh++;
+    }
+    c->entry_free = c->entries[index].chain;
+    return index;
+}
+
 static void cells_fill(struct dns_cache *c, struct dns_cache_entry *e, struct bytes in)
 {
     uint32_t *link = &e->cells;
@@ -294,9 +310,7 @@ static void cells_fill(struct dns_cache *c, struct dns_cache_entry *e, struct by
     e->size = (uint32_t)in.size;
     while (in.size > 0) {
         struct bytes piece = bytes_head(in, CELL_DATA_SIZE);
-        uint32_t cell = c->cell_free;
-        ASSERT(cell != NONE); /* (C2) */
-        c->cell_free = c->cells[cell].next;
+        uint32_t cell = cell_take(c);
         c->cells_left--;
         memcpy(c->cells[cell].data, piece.data, piece.size);
         *link = cell;
@@ -327,11 +341,10 @@ void dns_cache_put(
     size_t cells = (packed.size + CELL_DATA_SIZE - 1) / CELL_DATA_SIZE;
     if (ttl == 0 || cells > c->cell_count / 4)
         return;
-    while (c->entry_free == NONE || c->cells_left < cells)
+    while (c->entry_count == c->cfg.entries || c->cells_left < cells)
         entry_drop(c, c->oldest);
-    index = c->entry_free;
+    index = entry_take(c);
     struct dns_cache_entry *e = &c->entries[index];
-    c->entry_free = e->chain;
     e->expires = instant_after(now, (int64_t)(ttl < ttl_max ? ttl : ttl_max) * 1000);
     e->hash = hash;
     e->type = type;

@@ -30,6 +30,8 @@ struct dns_cache {
     uint32_t cell_count;
     uint32_t entry_free; /* list heads; an index, or none */
     uint32_t cell_free;
+    uint32_t entry_fresh; /* those from here on were never used: free, in no list, their memory untouched */
+    uint32_t cell_fresh;
     uint32_t cells_left;
     uint32_t entry_count;
     uint32_t newest; /* by use */

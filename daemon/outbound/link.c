@@ -110,7 +110,9 @@ static void link_tls_begin(struct link *l)
     struct tls *tls;
 
     l->tls_due = false;
-    if (!is_ok(tls_connect(l->ob->tls, l->peer.address.family == 0 ? BYTES_NONE : l->peer.host, &tls))) {
+    /* Made when a peer first offers TLS: it costs each worker a megabyte. */
+    if ((l->ob->tls == NULL && !is_ok(tls_context_client(&l->ob->tls))) ||
+        !is_ok(tls_connect(l->ob->tls, l->peer.address.family == 0 ? BYTES_NONE : l->peer.host, &tls))) {
         smtp_client_answer(&l->client, loop_now(l->ob->loop), SMTP_CLIENT_TLS_BROKEN, "no TLS session");
         link_wake(l);
         return;

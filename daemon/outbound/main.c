@@ -181,7 +181,6 @@ static RESULT outbound_init(struct outbound *ob, struct dns_endpoint *endpoints)
         .overlap_ms = COURIER_OVERLAP_DEFAULT_MS,
     };
     ob->rng.state = clock_seed();
-    TRY(tls_context_client(&ob->tls));
     TRY(conn_room_new(ob->loop, &ob->room));
     return dns_edge_new(ob->loop, &resolver, delivery_on_answer, ob, &ob->dns);
 }

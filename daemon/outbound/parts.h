@@ -91,7 +91,7 @@ struct outbound {
     const struct config *cfg;
     struct conn_room *room;
     struct dns_edge *dns;
-    struct tls_context *tls;
+    struct tls_context *tls; /* NULL: not needed yet */
     struct channel *queued;
     struct mx_self self;
     struct courier_config courier;
