@@ -44,9 +44,17 @@ bool header_line_is_field(struct bytes line)
 /* With its CRLF when there is one. */
 static size_t line_size(struct bytes in)
 {
-    ptrdiff_t end = bytes_find(in, BYTES("\r\n"));
+    size_t at = 0;
 
-    return end == BYTES_NOT_FOUND ? in.size : (size_t)end + 2;
+    for (;;) {
+        ptrdiff_t end = bytes_index(bytes_after(in, at), '\n');
+
+        if (end == BYTES_NOT_FOUND)
+            return in.size;
+        at += (size_t)end + 1;
+        if (at >= 2 && in.data[at - 2] == '\r')
+            return at;
+    }
 }
 
 RESULT header_next(struct bytes *rest, struct header_field *field_out)
