@@ -345,8 +345,8 @@ static void on_go(void *ctx)
     struct result r = roll_find(&a->roll, loop_now(a->loop), BYTES(""), &nobody);
 
     (void)r; /* read now, so that a mistake in it is told at the start */
-    work_prepare(a->loop, thread_count());
     process_ready(a->process);
+    work_prepare(a->loop, thread_count()); /* behind the sandbox, so that it holds them too */
 }
 
 /* The inbound processes of this generation need us until they are gone. */

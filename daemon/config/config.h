@@ -136,6 +136,7 @@ struct config {
     } submission;
     bool double_bounce_to_postmaster;
     uint64_t dsn_return_size_max; /* over it a DSN returns the header only */
+    bool sandbox;                 /* seccomp and Landlock (edge/sandbox.h) */
     bool send_8bit_raw;           /* to peers without 8BITMIME; default false: 5.6.3 */
 };
 

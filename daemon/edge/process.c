@@ -14,6 +14,7 @@
 #include "daemon/base/log.h"
 #include "daemon/edge/passing.h"
 #include "daemon/edge/rights.h"
+#include "daemon/edge/sandbox.h"
 
 enum { NAME_SIZE_MAX = 32, CONFIG_TEXT_SIZE_MAX = 16777216 };
 
@@ -358,12 +359,29 @@ int process_serve(struct process *p, const struct process_handlers *handlers, vo
     return p->status;
 }
 
+/* What needed rights has been opened. */
+static RESULT sandbox_settle(const struct process *p)
+{
+    struct sandbox_state state = {0};
+
+    if (!SANDBOX_BUILD || !p->cfg->sandbox || !sandbox_has_role(p->role))
+        return OK;
+    TRY(sandbox_enter(p->role, p->cfg, &state));
+    LOG(SANDBOXED, LOG_STR("role", ipc_role_name(p->role)), LOG_NUM("landlock", state.landlock));
+    return OK;
+}
+
 void process_ready(struct process *p)
 {
     struct msg m = {.kind = MSG_child_ready};
 
     if (p->ready)
         return;
+    struct result settled = sandbox_settle(p);
+    if (!is_ok(settled)) {
+        process_fail(p, settled.why);
+        return;
+    }
     p->ready = true;
     LOG(PROCESS_READY, LOG_NUM("pid", getpid()));
     struct result r = passing_send(PROCESS_SUPERVISOR_FD, &m, -1);

@@ -57,6 +57,7 @@ struct process_handlers {
 
 /* 0 for an orderly end. */
 int process_serve(struct process *p, const struct process_handlers *handlers, void *ctx);
+/* The first call also closes the sandbox (sandbox.h): what needs more rights is opened before, threads are started after. */
 void process_ready(struct process *p);
 /* Cannot serve: the supervisor hears why (a start-up error if it comes before process_ready), and process_serve
  * returns 1 after this turn. May be called before process_serve as well: that then returns at once. */
