@@ -24,7 +24,8 @@
 enum {
     FILES_PER_USER = 1000, /* of one user in one round: nobody waits behind another's thousands */
     USERS_MAX = 256,       /* whom a round counts; the others wait for the next */
-    ABANDONED_S = 3600,    /* a file that is not whole and that nobody writes */
+    HANDS_MAX = 16,
+    ABANDONED_S = 3600, /* a file that is not whole and that nobody writes */
     FIRST_LINE_SIZE_MAX = 64,
     ENVELOPE_SIZE_MAX = 64 * 1024 * 1024,
 };
@@ -218,10 +219,10 @@ RESULT sendmail_drop_read(struct sendmail *s, struct bytes file)
     struct bytes rest = file, envelope, message;
     uint64_t envelope_size, message_size;
 
+    if (!bytes_starts(rest, bytes_head(bytes_of(magic), rest.size)))
+        return FAIL(CODE_SYNTAX, "not a dropped message");
     if (rest.size < sizeof magic - 1)
         return FAIL(CODE_MORE, "the first line is not whole");
-    if (!bytes_starts(rest, bytes_of(magic)))
-        return FAIL(CODE_SYNTAX, "not a dropped message");
     rest = bytes_after(rest, sizeof magic - 1);
     TRY(number_take(&rest, ' ', ENVELOPE_SIZE_MAX, &envelope_size));
     TRY(number_take(&rest, '\n', s->cfg->limits.message_size + COMMAND_SIZE_MAX, &message_size));
@@ -331,17 +332,23 @@ static RESULT owner_become(const struct stat *owner)
     return OK;
 }
 
-static enum fate file_hand_in(struct sendmail *s, int fd, const struct stat *st)
+/* A message that is being handed in. */
+struct hand {
+    pid_t pid; /* 0: free */
+    int fd;    /* the lock lives with it */
+    char name[NAME_MAX + 1];
+    time_t written;
+};
+
+static bool hand_in_begin(struct sendmail *s, struct hand *hand, const struct stat *st)
 {
-    void *map = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    pid_t pid;
-    int status;
+    void *map = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, hand->fd, 0);
 
     if (map == MAP_FAILED)
-        return FATE_LATER;
+        return false;
     fflush(stderr);
-    pid = fork();
-    if (pid == 0) {
+    hand->pid = fork();
+    if (hand->pid == 0) {
         struct result r = owner_become(st);
 
         if (!is_ok(r))
@@ -349,11 +356,7 @@ static enum fate file_hand_in(struct sendmail *s, int fd, const struct stat *st)
         _exit(is_ok(r) ? (int)message_hand_in(s, (struct bytes){map, (size_t)st->st_size}) : FATE_BAD);
     }
     munmap(map, (size_t)st->st_size);
-    while (pid > 0 && waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return FATE_LATER;
-    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) <= FATE_BAD ? (enum fate)WEXITSTATUS(status)
-                                                                           : FATE_LATER;
+    return hand->pid > 0;
 }
 
 /* How many files of each user this round has taken. */
@@ -381,10 +384,74 @@ static bool round_admits(struct round *round, uid_t uid)
     return round->users[i].count++ < FILES_PER_USER;
 }
 
-static enum fate file_take(struct sendmail *s, struct round *round, int folder_fd, const char *name)
+/* A round: many at a time, because the daemon's commits carry many as cheaply as one. */
+struct pick_up {
+    struct sendmail *s;
+    int folder_fd;
+    struct round round;
+    struct hand hands[HANDS_MAX];
+    size_t busy_count;
+    bool left; /* something stays for another round */
+};
+
+/* What is no message is put aside under a name that is not looked at again; a postmaster may look. */
+static void file_put_aside(const struct pick_up *p, const char *name)
 {
-    int fd = openat(folder_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    char aside[NAME_MAX + 8];
+
+    sendmail_say("drop/%.200s: not a message that can be handed in; put aside", name);
+    (void)snprintf(aside, sizeof aside, ".bad-%s", name);
+    if (renameat(p->folder_fd, name, p->folder_fd, aside) != 0)
+        sendmail_say("drop/%.200s: cannot be put aside: %s", name, strerror(errno));
+}
+
+static void file_settle(struct pick_up *p, const char *name, enum fate fate, time_t written)
+{
+    if (fate == FATE_UNFINISHED)
+        fate = time(NULL) - written > ABANDONED_S ? FATE_BAD : FATE_LATER;
+    if (fate == FATE_GONE && unlinkat(p->folder_fd, name, 0) != 0 && errno != ENOENT)
+        sendmail_say("drop/%.200s: cannot be removed: %s", name, strerror(errno));
+    if (fate == FATE_BAD)
+        file_put_aside(p, name);
+    p->left = p->left || fate == FATE_LATER;
+}
+
+/* Waits for one of the hands to be free. */
+static void hand_wait(struct pick_up *p)
+{
+    int status;
+    pid_t pid = waitpid(-1, &status, 0);
+
+    for (size_t i = 0; i < HANDS_MAX && pid > 0; i++) {
+        struct hand *hand = &p->hands[i];
+        bool told = WIFEXITED(status) && WEXITSTATUS(status) <= FATE_BAD;
+
+        if (hand->pid != pid)
+            continue;
+        file_settle(p, hand->name, told ? (enum fate)WEXITSTATUS(status) : FATE_LATER, hand->written);
+        close(hand->fd);
+        hand->pid = 0;
+        p->busy_count--;
+    }
+}
+
+static struct hand *hand_free(struct pick_up *p)
+{
+    size_t i = 0;
+
+    while (p->busy_count == HANDS_MAX)
+        hand_wait(p);
+    while (p->hands[i].pid != 0)
+        i++;
+    return &p->hands[i];
+}
+
+/* GONE: it is being handed in, or was gone already. */
+static enum fate file_take(struct pick_up *p, const char *name, time_t *written_out)
+{
+    int fd = openat(p->folder_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     enum fate fate = FATE_BAD;
+    struct hand *hand;
     struct stat st;
 
     if (fd < 0)
@@ -393,28 +460,24 @@ static enum fate file_take(struct sendmail *s, struct round *round, int folder_f
         close(fd);
         return FATE_BAD;
     }
-    if (!round_admits(round, st.st_uid) || flock(fd, LOCK_SH | LOCK_NB) != 0)
+    *written_out = st.st_mtime;
+    fate = !round_admits(&p->round, st.st_uid) || flock(fd, LOCK_SH | LOCK_NB) != 0 ? FATE_LATER
+           : st.st_size == 0                                                        ? FATE_UNFINISHED
+                                                                                    : FATE_GONE;
+    if (fate == FATE_GONE) {
+        hand = hand_free(p);
+        hand->fd = fd;
+        hand->written = st.st_mtime;
+        (void)snprintf(hand->name, sizeof hand->name, "%s", name);
+        if (hand_in_begin(p->s, hand, &st)) {
+            p->busy_count++;
+            return FATE_GONE;
+        }
+        hand->pid = 0;
         fate = FATE_LATER;
-    else if (st.st_size == 0)
-        fate = FATE_UNFINISHED;
-    else
-        fate = file_hand_in(s, fd, &st);
-    if (fate == FATE_UNFINISHED)
-        fate = time(NULL) - st.st_mtime > ABANDONED_S ? FATE_BAD : FATE_LATER;
-    if (fate == FATE_GONE && unlinkat(folder_fd, name, 0) != 0)
-        sendmail_say("drop/%s: cannot be removed: %s", name, strerror(errno));
+    }
     close(fd);
     return fate;
-}
-
-/* What is no message is put aside under a name that is not looked at again; a postmaster may look. */
-static void file_put_aside(int folder_fd, const char *name)
-{
-    char aside[300];
-
-    sendmail_say("drop/%.200s: not a message that can be handed in; put aside", name);
-    if (snprintf(aside, sizeof aside, ".bad-%s", name) < (int)sizeof aside)
-        (void)renameat(folder_fd, name, folder_fd, aside);
 }
 
 static volatile sig_atomic_t stopped;
@@ -426,28 +489,31 @@ static void on_stop(int number)
 
 int sendmail_pick_up(struct sendmail *s)
 {
-    static struct round round;
-    int fd = -1, left = 0;
-    struct result r = folder_open(s->cfg, O_RDONLY, &fd);
-    DIR *folder = is_ok(r) ? fdopendir(fd) : NULL;
+    static struct pick_up p;
+    const struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    struct result r = folder_open(s->cfg, O_RDONLY, &p.folder_fd);
+    DIR *folder = is_ok(r) ? fdopendir(p.folder_fd) : NULL;
     const struct dirent *entry;
 
     if (folder == NULL) {
         sendmail_say("%s: %s", is_ok(r) ? "the drop folder" : r.why, strerror(is_ok(r) ? errno : r.sys));
         return EX_TEMPFAIL;
     }
+    p.s = s;
     /* A message that was taken must lose its file, or it would be handed in again: stop between messages only. */
-    signal(SIGTERM, on_stop);
+    sigaction(SIGTERM, &stop, NULL);
     while (stopped == 0 && (entry = readdir(folder)) != NULL) {
+        time_t written = 0;
         enum fate fate;
 
         if (entry->d_name[0] == '.')
             continue;
-        fate = file_take(s, &round, fd, entry->d_name);
-        left += fate == FATE_LATER;
-        if (fate == FATE_BAD)
-            file_put_aside(fd, entry->d_name);
+        fate = file_take(&p, entry->d_name, &written);
+        if (fate != FATE_GONE)
+            file_settle(&p, entry->d_name, fate, written);
     }
+    while (p.busy_count > 0)
+        hand_wait(&p);
     closedir(folder);
-    return left == 0 && stopped == 0 ? EX_OK : EX_TEMPFAIL;
+    return !p.left && stopped == 0 ? EX_OK : EX_TEMPFAIL;
 }

@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""sendmail while nobody answers: dropped, synced, handed in later, once each, by whoever dropped it."""
+import collections
+import glob
+import os
+import re
+import socket
+import stat
+import subprocess
+import time
+
+import support  # noqa: F401
+from callers import SendmailCase
+from case import BUILD, RELEASE, as_ordinary_user, give, main, need_root, programs
+from waiting import wait_until
+
+CALLS = 1000
+
+
+class Drop(SendmailCase):
+    def folder_path(self):
+        return os.path.join(self.m.state, "drop")
+
+    def dropped(self):
+        return sorted(glob.glob(self.folder_path() + "/*"))
+
+    def test_mode(self):
+        self.house(sink=False)
+        mode = os.lstat(self.folder_path()).st_mode
+        self.assertTrue(stat.S_ISDIR(mode))
+        self.assertEqual(0o1733, stat.S_IMODE(mode))
+
+    def test_thousand_in_parallel(self):
+        """Called while the server is down, then started: each delivered, none twice, each file synced before exit 0."""
+        build = RELEASE if os.path.exists(os.path.join(RELEASE, "sendmail")) else BUILD
+        self.house(limits="sessions_per_client = 5000", build=build)
+        self.m.stop()
+        command = os.path.join(programs(build), "sendmail")
+        env = dict(os.environ, MANSIO_CONFIG=self.m.conf, ASAN_OPTIONS="detect_leaks=0")
+        script = ("one() { printf 'Subject: call-%%s-end\\n\\nbody\\n' $1 | '%s' -i user$1@out.test || echo failed $1; }; "
+                  "for i in $(seq 1 %d); do one $i & [ $((i %% 40)) -ne 0 ] || wait; done; wait"
+                  % (command, CALLS))
+        began = time.monotonic()
+        r = subprocess.run(as_ordinary_user(["bash", "-c", script]), env=env, capture_output=True, cwd="/", timeout=200)
+        self.assertEqual((b"", b""), (r.stdout, r.stderr))
+        self.assertEqual(CALLS, len(self.dropped()))
+        print(f"{CALLS} dropped in {time.monotonic() - began:.1f} s", end=" ", flush=True)
+        if os.path.exists("/usr/bin/strace"):
+            give(self.subfolder("trace"))
+            r = subprocess.run(as_ordinary_user(["strace", "-f", "-o", os.path.join(self.path("trace"), "out"), "-e",
+                                                 "trace=openat,write,fsync,exit_group",
+                                                 command, "-i", "traced@out.test"]),
+                               input=b"Subject: call-0-end\n\nbody\n", env=env, capture_output=True, cwd="/", timeout=60)
+            if r.returncode == 0:
+                with open(os.path.join(self.path("trace"), "out")) as f:
+                    trace = f.read()
+                self.assertRegex(trace, r"(?s)O_EXCL.*mansio-drop.*fsync\(\d+\) += 0.*exit_group\(0\)")
+                self.assertNotIn("O_TRUNC", trace)
+        began = time.monotonic()
+        self.m.start()
+        wait_until(lambda: not self.dropped(), 120, lambda: f"{len(self.dropped())} left\n" + self.m.log_tail())
+        self.m.wait_empty(120)
+        print(f"handed in and delivered in {time.monotonic() - began:.1f} s", end=" ", flush=True)
+        seen = collections.Counter(re.search(rb"call-(\d+)-end", m.content).group(1) for m in self.out.messages)
+        seen.pop(b"0", None)
+        self.assertEqual(CALLS, len(seen))
+        self.assertEqual({1}, set(seen.values()))
+
+    def test_kept_whole(self):
+        """Envelope, options and odd content survive the folder."""
+        self.house()
+        self.m.stop()
+        body = b"caf\xc3\xa9\n.\n..\n" + b"z" * 70000 + b"\n"
+        self.call("-i", "-f", "<>", "-N", "never", "-R", "hdrs", "-V", "my id", "user@out.test", "other@out.test",
+                  stdin=b"Subject: kept\n\n" + body)
+        self.call("-t", stdin=b"To: user@out.test\nBcc: secret@out.test\nSubject: blind-drop\n\nx\n")
+        self.m.start()
+        message = self.arrived("Subject: kept")[0]
+        self.assertEqual("", message.sender)
+        self.assertEqual(["other@out.test", "user@out.test"], self.recipients("Subject: kept"))
+        self.assertTrue(message.content.endswith(body.replace(b"\n", b"\r\n")))
+        self.assertIn(b"RET=HDRS", message.mail)
+        self.assertIn(b"ENVID=my+20id", message.mail)
+        self.assertIn(b"NOTIFY=NEVER", message.rcpts[0])
+        self.assertNotIn(b"secret", self.arrived("blind-drop")[0].content)
+
+    def test_while_running(self):
+        """A server that turns everybody away, and takes mail again."""
+        self.house()
+        path = os.path.join(self.m.run_dir, "inject")
+        os.rename(path, path + ".away")
+        self.call("user@out.test", stdin=b"Subject: later\n\nbody\n")
+        self.assertEqual(1, len(self.dropped()))
+        os.rename(path + ".away", path)
+        self.assertEqual(["user@out.test"], self.recipients("Subject: later"))
+        wait_until(lambda: not self.dropped(), 10, "an empty drop folder")
+
+    def test_no_folder(self):
+        self.house(sink=False)
+        self.m.stop()
+        os.rmdir(self.folder_path())
+        r = self.call("user@out.test", stdin=b"Subject: x\n\nbody\n", code=75)
+        self.assertIn(b"could not be kept", r.stderr)
+
+    def test_no_room(self):
+        self.house(sink=False)
+        self.m.stop()
+        with open(self.m.conf) as f:
+            text = f.read()
+        self.m.write(text.replace('min_free = "0"', 'min_free = "4000000G"'))
+        self.call("user@out.test", stdin=b"Subject: x\n\nbody\n", code=75)
+        self.assertEqual([], self.dropped())
+
+    def test_strange_files(self):
+        """Links, folders, sockets and what is no message are put aside, not followed, and hold nobody up."""
+        self.house()
+        self.m.stop()
+        self.call("user@out.test", stdin=b"Subject: good\n\nbody\n")
+        good = self.dropped()[0]
+        folder = self.folder_path()
+        secret = self.file("secret", "mansio-drop 1 3 3\nFx\nabc")
+        os.symlink(secret, folder + "/0-symlink")
+        os.link(good, folder + "/1-second-name")
+        os.mkfifo(folder + "/2-fifo")
+        os.mkdir(folder + "/3-folder")
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(folder + "/4-socket")
+        s.close()
+        for name, text in (("5-words", b"hello"), ("6-control", b"mansio-drop 1 16 1\nFa@b\nRc@d\rRSET\r\nx"),
+                           ("7-size", b"mansio-drop 1 99999999999 1\n"), ("8-nobody", b"mansio-drop 1 5 1\nFa@b\nx")):
+            with open(os.path.join(folder, name), "wb") as f:
+                f.write(text)
+            give(os.path.join(folder, name))
+        with open(folder + "/9-unfinished", "wb") as f:
+            f.write(b"mansio-drop 1 5 100\nFa@b\nx")
+        give(folder + "/9-unfinished")
+        self.m.start()
+        self.m.wait_event("drop_picked_up")
+        os.unlink(folder + "/.bad-1-second-name") if os.path.exists(folder + "/.bad-1-second-name") else None
+        left = sorted(os.listdir(folder))
+        for name in ("0-symlink", "2-fifo", "3-folder", "4-socket", "5-words", "6-control", "7-size", "8-nobody"):
+            self.assertIn(".bad-" + name, left)
+        self.assertIn("9-unfinished", left)
+        with open(secret) as f:
+            self.assertTrue(f.read())
+        self.assertTrue(all(b"a@b" not in m.mail for m in self.out.everything))
+
+    @need_root("becomes other users")
+    def test_owner(self):
+        """Started by root: the trace field names the owner of the file, whatever the message says."""
+        self.house(as_root=True, user="nobody")
+        self.m.stop()
+        for uid, token in ((0, "by-root"), (1, "by-daemon"), (54321, "by-number")):
+            argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] + self.argv(
+                "-i", "-f", "fake@x.test", "user@out.test", user=False)
+            r = subprocess.run(argv, input=f"Subject: {token}\n\nbody\n".encode(), capture_output=True, cwd="/",
+                               env=dict(os.environ, MANSIO_CONFIG=self.m.conf, ASAN_OPTIONS="detect_leaks=0"))
+            self.assertEqual(0 if uid else 78, r.returncode, r.stderr)  # root does not listen to MANSIO_CONFIG
+        self.call("-C", self.m.conf, "-i", "-f", "fake@x.test", "user@out.test", stdin=b"Subject: by-root\n\nbody\n", user=False)
+        self.m.start()
+        for uid, token, login in ((0, "by-root", b"root"), (1, "by-daemon", b"daemon"), (54321, "by-number", b"")):
+            content = self.arrived(token)[0].content
+            self.assertIn(b"(uid %d)" % uid, content)
+            self.assertIn(login, content.split(b"\r\n", 1)[0])
+            self.assertEqual("fake@x.test", self.arrived(token)[0].sender)
+
+    def test_refused_later(self):
+        """Exit 0 was a promise: who is refused at pick-up is reported to the sender."""
+        self.house(config='domain "small.test" { deliver = "discard" users = { alice } }')
+        self.m.stop()
+        self.call("-f", "sender@x.test", "nobody-here@small.test", stdin=b"Subject: lost?\n\nbody\n")
+        self.m.start()
+        notice = self.arrived("Mail could not be sent")[0]
+        self.assertEqual((["sender@x.test"], ""), (notice.recipients, notice.sender))
+        self.assertIn(b"nobody-here@small.test", notice.content)
+        self.assertIn(b"Subject: lost?", notice.content)
+        wait_until(lambda: not self.dropped(), 10, "an empty drop folder")
+
+
+if __name__ == "__main__":
+    main()
