@@ -383,7 +383,7 @@ static void test_many_hosts(void **state)
     pad[60] = 0;
     for (int i = 0; i < DNS_MX_COUNT_MAX; i++) {
         snprintf(names[i], sizeof names[i], "h%02d.%s.%s.%s.example", i, pad, pad, pad);
-        snprintf(values[i], sizeof values[i], "10 %s", names[i]);
+        snprintf(values[i], sizeof values[i], "10 %.250s", names[i]);
         facts[2 * i] = (struct fact){'M', "d.example", values[i]};
         facts[2 * i + 1] = (struct fact){'4', names[i], "192.0.2.1"};
     }

@@ -473,7 +473,7 @@ static void health_outlives_a_restart(void **state)
 static void ill_health_without_work_is_forgotten(void **state)
 {
     struct scheduler *s = make(0);
-    struct lane_health health;
+    struct lane_health health = {0};
 
     (void)state;
     due(s, "mx:gone.example", 0);
