@@ -13,7 +13,9 @@ RESULT attempt_put(struct buf *out, const struct attempt *a)
     TRY(wire_put_bytes(out, a->status));
     TRY(wire_put_bytes(out, a->reply));
     TRY(wire_put_bytes(out, a->transcript));
-    return wire_put_u64(out, a->caused.value);
+    TRY(wire_put_u64(out, a->caused.value));
+    TRY(wire_put_bytes(out, a->from));
+    return wire_put_bytes(out, a->message_id);
 }
 
 RESULT attempt_get(struct bytes row, struct attempt *attempt_out)
@@ -32,6 +34,10 @@ RESULT attempt_get(struct bytes row, struct attempt *attempt_out)
     a.reply = wire_get_bytes(&in, REPLY_KEPT_SIZE_MAX);
     a.transcript = wire_get_bytes(&in, ATTEMPT_TRANSCRIPT_SIZE_MAX);
     a.caused.value = wire_get_u64(&in);
+    if (in.rest.size > 0) {
+        a.from = wire_get_bytes(&in, ADDRESS_SIZE_MAX);
+        a.message_id = wire_get_bytes(&in, DISPLAY_FIELD_SIZE_MAX);
+    }
     TRY(wire_end(&in));
     *attempt_out = a;
     return OK;

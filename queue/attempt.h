@@ -15,7 +15,7 @@ enum attempt_kind {
     ATTEMPT_FAILED,
     ATTEMPT_EXPANDED,
     ATTEMPT_DISCARDED,
-    ATTEMPT_QUEUED,
+    ATTEMPT_QUEUED,  /* a notification about the message; `reply` says of which kind */
     ATTEMPT_DELETED, /* by the postmaster */
     ATTEMPT_KIND_COUNT,
 };
@@ -28,7 +28,8 @@ struct attempt {
     struct bytes lane, host, address, tls;
     struct bytes status, reply;
     struct bytes transcript;   /* the dialogue, bounded; empty for all but one recipient of a job */
-    struct message_id caused;  /* the DSN that this attempt caused; {0}: none */
+    struct message_id caused;  /* QUEUED: the notification; {0}: none */
+    struct bytes from, message_id; /* of the message, so that a finished one can still be found; rows of old lack them */
 };
 
 enum { ATTEMPT_SIZE_MAX = 16384 };

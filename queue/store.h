@@ -135,6 +135,10 @@ RESULT store_lane_next(struct store *s, struct bytes after, struct bytes *lane_o
 RESULT store_history_next(
     struct store *s, struct message_id id, uint64_t *cursor, struct walltime *at_out, struct bytes *row_out);
 
+/* History of all messages in order of (id, k), as store_recipient_walk; CODE_GONE at the end. */
+RESULT store_history_walk(struct store *s, struct store_place *place, struct message_id *id_out,
+    struct walltime *at_out, struct bytes *row_out);
+
 void store_stats_get(struct store *s, struct store_stats *stats_out);
 /* Octets that a new message may still take before the map's bound, the tail kept for finishing old mail not counted. */
 uint64_t store_room(struct store *s);

@@ -109,6 +109,11 @@ static bool stands_before(struct store *s, MDB_cursor *cursor, const struct stor
            is_ok(row_key_id_n_get(store_bytes(key), &id, &n)) && message_id_equal(id, place->id) && n == place->n - 1;
 }
 
+static struct store_place place_behind(struct message_id id, uint32_t n)
+{
+    return n == UINT32_MAX ? (struct store_place){{id.value + 1}, 0} : (struct store_place){id, n + 1};
+}
+
 RESULT store_recipient_walk(
     struct store *s, struct store_place *place, struct message_id *id_out, struct recipient *rcpt_out)
 {
@@ -259,6 +264,31 @@ RESULT store_history_next(
         if (is_ok(row_key_id_n_get(key, &found, &k)))
             *cursor = (uint64_t)k + 1;
         if (is_ok(noted(s, DB_HISTORY, key, row_history_open(key, value, at_out, row_out))))
+            return OK;
+        TRY(store_seek(at, MDB_NEXT, NULL, &key, &value));
+    }
+}
+
+RESULT store_history_walk(struct store *s, struct store_place *place, struct message_id *id_out,
+    struct walltime *at_out, struct bytes *row_out)
+{
+    MDB_cursor *at;
+    struct row_key from;
+    struct bytes key, value;
+    uint32_t k;
+
+    TRY(store_cursor(s, DB_HISTORY, &at));
+    bool step = stands_before(s, at, place);
+    if (!step)
+        row_key_id_n(&from, place->id, place->n);
+    TRY(store_seek(at, step ? MDB_NEXT : MDB_SET_RANGE, step ? NULL : &from, &key, &value));
+    for (;;) {
+        struct result r = row_key_id_n_get(key, id_out, &k);
+        if (is_ok(r)) {
+            *place = place_behind(*id_out, k);
+            r = row_history_open(key, value, at_out, row_out);
+        }
+        if (is_ok(noted(s, DB_HISTORY, key, r)))
             return OK;
         TRY(store_seek(at, MDB_NEXT, NULL, &key, &value));
     }

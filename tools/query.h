@@ -28,6 +28,9 @@ bool query_more(const struct query *q, size_t from);
 /* {"v":1,"verb":…,…}: to be released. */
 json_t *query_request(const struct query *q, const char *verb, size_t from);
 
+/* Appends to `ids` those of all messages that are meant, as strings. */
+enum tool_exit tool_ids(const struct tool *t, const struct query *q, json_t *ids);
+
 /* Says a filter's error: the words, the text, and a mark below the place. */
 void query_error_say(const struct tool *t, struct bytes text, const struct filter_error *error);
 

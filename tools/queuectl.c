@@ -8,13 +8,18 @@ static const char USAGE[] =
     "usage: queuectl [-c FILE] [--json] VERB …\n"
     "  list [FILTER]              what is in the queue, oldest first; count [FILTER] only counts\n"
     "  show FILTER                all about messages, finished ones by id from the history\n"
+    "  explain FILTER             why it is still here, and what would make it go\n"
+    "  trace ID|MESSAGE-ID|ADDRESS  its whole life, finished ones too\n"
     "  retry FILTER | --lane LANE make it due now\n"
     "  hold FILTER                keep it; release FILTER lets it go\n"
     "  delete FILTER              forget it, tell nobody\n"
     "  bounce FILTER              give it back to its sender [--reason TEXT]\n"
     "  undo FILTER                take a deletion or bounce back, for an hour\n"
     "  reroute FILTER LANE        send it by another next hop\n"
-    "  lanes                      next hops: what works, waits, fails\n"
+    "  lanes [GLOB]               next hops: what works, waits, fails\n"
+    "  lanes suspend|resume LANE, lanes limit LANE concurrency=N\n"
+    "  pause|unpause accepting|delivering\n"
+    "  route ADDRESS              where mail for it would go\n"
     "  stats                      sizes and counts\n"
     "  fsck                       check the queue's database\n"
     "  user add|passwd|delete NAME, user list\n"
@@ -55,7 +60,12 @@ static const struct verb verbs[] = {
     {"bounce", 0, SIZE_MAX, true},
     {"undo", 0, SIZE_MAX, true},
     {"reroute", 0, SIZE_MAX, true},
-    {"lanes", 0, 0, false},
+    {"explain", 1, SIZE_MAX, false},
+    {"trace", 1, SIZE_MAX, false},
+    {"lanes", 0, 3, false},
+    {"pause", 1, 1, false},
+    {"unpause", 1, 1, false},
+    {"route", 1, 1, false},
     {"stats", 0, 0, false},
     {"fsck", 0, 0, false},
     {"user", 1, 2, false},
@@ -89,8 +99,16 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
         return tool_count(t, args, count);
     if (strcmp(v->name, "show") == 0)
         return tool_show(t, args, count);
+    if (strcmp(v->name, "explain") == 0)
+        return tool_explain(t, args, count);
+    if (strcmp(v->name, "trace") == 0)
+        return tool_trace(t, args, count);
     if (strcmp(v->name, "lanes") == 0)
-        return tool_lanes(t);
+        return tool_lanes(t, args, count);
+    if (strcmp(v->name, "pause") == 0 || strcmp(v->name, "unpause") == 0)
+        return tool_pause(t, v->name[0] == 'p', args[0]);
+    if (strcmp(v->name, "route") == 0)
+        return tool_route(t, args[0]);
     if (strcmp(v->name, "stats") == 0)
         return tool_stats(t);
     if (strcmp(v->name, "user") == 0)
@@ -163,7 +181,7 @@ int main(int argc, char **argv)
     if (count < v->args_min || count > v->args_max ||
         (t.lane != NULL && (count > 0 || strcmp(v->name, "retry") != 0))) {
         fprintf(stderr, "queuectl: %s %s\n%s", v->name,
-            count < v->args_min ? "wants a filter or message ids" : "does not take that", USAGE);
+            count < v->args_min ? "wants an argument" : "does not take that", USAGE);
         return TOOL_USAGE;
     }
     exit = tool_configure(&t, config_path, &cfg);

@@ -102,7 +102,7 @@ static void id_keep(const struct tool *t, void *context, const json_t *line, uin
 }
 
 /* The ids of all that matches: shown one by one then, since each may go meanwhile. */
-static enum tool_exit ids_collect(const struct tool *t, const struct query *q, json_t *ids)
+enum tool_exit tool_ids(const struct tool *t, const struct query *q, json_t *ids)
 {
     json_t *end;
     enum tool_exit exit;
@@ -126,7 +126,7 @@ enum tool_exit tool_show(const struct tool *t, char *const *args, size_t arg_cou
     if (!query_read(t, args, arg_count, &q))
         return TOOL_USAGE;
     ids = json_array();
-    worst = ids_collect(t, &q, ids);
+    worst = tool_ids(t, &q, ids);
     for (size_t i = 0; i < json_array_size(ids); i++) {
         json_t *request =
             json_pack("{s:i,s:s,s:O}", "v", CONTROL_VERSION, "verb", "show", "id", json_array_get(ids, i));
@@ -158,27 +158,6 @@ enum tool_exit tool_stats(const struct tool *t)
     json_t *end;
     enum tool_exit exit = tool_ask(t, query_request(&q, "stats", 0), stats_line, NULL, &end);
 
-    json_decref(end);
-    return tool_finish(t, exit);
-}
-
-static void lane_line(const struct tool *t, void *context, const json_t *line, uint64_t index)
-{
-    (void)t;
-    (void)context;
-    if (index == 0)
-        render_lane_heading(stdout);
-    render_lane(stdout, line, tool_now());
-}
-
-enum tool_exit tool_lanes(const struct tool *t)
-{
-    struct query q = {.kind = QUERY_NOTHING};
-    json_t *end;
-    enum tool_exit exit = tool_ask(t, query_request(&q, "lanes", 0), lane_line, NULL, &end);
-
-    if (exit == TOOL_OK && render_num(end, "count") == 0 && !t->json)
-        printf("No lane has work\n");
     json_decref(end);
     return tool_finish(t, exit);
 }

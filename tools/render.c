@@ -103,7 +103,7 @@ static void span_column(FILE *out, int64_t seconds, int width)
     fprintf(out, "%*s", width, text);
 }
 
-static void date_put(FILE *out, int64_t seconds)
+void render_date(FILE *out, int64_t seconds)
 {
     time_t t = (time_t)seconds;
     struct tm tm;
@@ -172,7 +172,7 @@ void render_mailq(FILE *out, const json_t *message, int64_t now)
 
     fprintf(
         out, "%-13s%c %9" PRId64 " ", render_str(message, "id"), message_flag(message), render_num(message, "size"));
-    date_put(out, render_num(message, "arrival"));
+    render_date(out, render_num(message, "arrival"));
     fputc(' ', out);
     sender_put(out, message);
     fputc('\n', out);
@@ -244,7 +244,7 @@ static void history_put(FILE *out, const json_t *history)
         const json_t *row = json_array_get(history, i);
 
         fputs("  ", out);
-        date_put(out, render_num(row, "at"));
+        render_date(out, render_num(row, "at"));
         fprintf(out, "  %-9s ", render_str(row, "event"));
         render_text(out, render_str(row, "to"));
         for (size_t d = 0; d < COUNT_OF(details); d++) {
@@ -274,7 +274,7 @@ void render_show(FILE *out, const json_t *message, int64_t now)
     render_message(out, message, now);
     fputc('\n', out);
     fprintf(out, "%-12s ", "arrived");
-    date_put(out, render_num(message, "arrival"));
+    render_date(out, render_num(message, "arrival"));
     fputc('\n', out);
     if (json_is_true(json_object_get(message, "held")))
         fprintf(out, "%-12s yes, until queuectl release\n", "held");
@@ -326,4 +326,34 @@ void render_lane(FILE *out, const json_t *lane, int64_t now)
         render_text(out, render_str(lane, "last_error"));
     }
     fputc('\n', out);
+}
+
+void render_trace(FILE *out, const json_t *message, int64_t now)
+{
+    const json_t *rcpts = json_object_get(message, "recipients"), *history = json_object_get(message, "history");
+    bool queued = json_is_true(json_object_get(message, "queued"));
+    const json_t *known = queued ? message : json_array_get(history, 0);
+
+    fprintf(out, "%s from ", render_str(message, "id"));
+    sender_put(out, known);
+    fputc(' ', out);
+    render_text(out, render_str(known, "message_id"));
+    fputc('\n', out);
+    if (queued) {
+        fputs("  ", out);
+        render_date(out, render_num(message, "arrival"));
+        fprintf(out, "  arrived   by %s from ", render_str(message, "origin"));
+        render_text(out, render_str(message, "client"));
+        fputc('\n', out);
+    }
+    history_put(out, history);
+    for (size_t i = 0; i < json_array_size(rcpts); i++) {
+        const json_t *rcpt = json_array_get(rcpts, i);
+
+        fputs("  now                  waits     ", out);
+        render_text(out, render_str(rcpt, "to"));
+        fputs(" (", out);
+        next_put(out, rcpt, now);
+        fputs(")\n", out);
+    }
 }

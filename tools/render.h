@@ -25,6 +25,9 @@ void render_mailq(FILE *out, const json_t *message, int64_t now);
 /* One line of `list` as queuectl prints it. */
 void render_message(FILE *out, const json_t *message, int64_t now);
 void render_show(FILE *out, const json_t *message, int64_t now);
+/* The life of a message: one line an event. */
+void render_trace(FILE *out, const json_t *message, int64_t now);
+void render_date(FILE *out, int64_t seconds);
 void render_stats(FILE *out, const json_t *stats);
 void render_lane_heading(FILE *out);
 void render_lane(FILE *out, const json_t *lane, int64_t now);

@@ -87,9 +87,9 @@ static RESULT end_put(struct control *c, struct buf *out)
         if (c->verb == CONTROL_LIST)
             TRY(json_put_field_number(out, "size", (int64_t)c->octets));
     }
-    if (c->verb >= CONTROL_RETRY || c->verb == CONTROL_COUNT)
+    if ((c->verb >= CONTROL_RETRY && c->verb <= CONTROL_UNDO) || c->verb == CONTROL_COUNT)
         TRY(json_put_field_number(out, "recipients", (int64_t)c->count));
-    if (c->verb >= CONTROL_RETRY)
+    if (c->verb >= CONTROL_RETRY && c->verb <= CONTROL_UNDO)
         TRY(json_put_field_number(out, "missing", (int64_t)c->missing));
     TRY(json_put_field_number(out, "count", (int64_t)c->lines));
     return buf_put_str(out, "}\n");
@@ -117,8 +117,11 @@ static bool pull_steps(struct control *c, struct walltime now, struct buf *out, 
         case CONTROL_LANES:
             step = control_lanes_step(c, now, out);
             break;
+        case CONTROL_TRACE:
+            step = control_trace_step(c, now, out);
+            break;
         default:
-            step = control_change_step(c, now);
+            step = c->verb >= CONTROL_SUSPEND ? control_lane_order_step(c, now) : control_change_step(c, now);
         }
         if (step != STEP_MORE)
             return step == STEP_DONE;
@@ -139,7 +142,8 @@ static bool pull(struct control *c, struct walltime now, struct buf *out)
     if (!c->began)
         control_find_begin(c);
     c->began = true;
-    bool done = pull_steps(c, now, out, c->verb == CONTROL_COUNT ? CONTROL_SCAN_MAX : CONTROL_ROWS_MAX);
+    bool done = pull_steps(
+        c, now, out, c->verb == CONTROL_COUNT || c->verb == CONTROL_TRACE ? CONTROL_SCAN_MAX : CONTROL_ROWS_MAX);
     store_read_end(c->setup.store);
     return done;
 }

@@ -5,7 +5,10 @@
  * mail (ports).
  *
  * A request:  {"v":1,"verb":"list","filter":"…","limit":n}  {"v":1,"verb":"count","filter":"…"}
- *             {"v":1,"verb":"show","id":"…"}  {"v":1,"verb":"stats"}  {"v":1,"verb":"lanes"}
+ *             {"v":1,"verb":"show","id":"…"}  {"v":1,"verb":"stats"}  {"v":1,"verb":"lanes","lane":"glob"}
+ *             {"v":1,"verb":"trace","text":"Message-ID or address"}       lines {"v":1,"id":"…"}, each id once or twice
+ *             {"v":1,"verb":"suspend"|"resume","lane":"…"}  {"v":1,"verb":"limit","lane":"…","slots":n}   "*": every lane
+ *             {"v":1,"verb":"pause"|"unpause"}                            taking mail in
  *             {"v":1,"verb":"hold"|"release"|"retry"|"undo","filter":"…"}
  *             {"v":1,"verb":"delete"|"bounce","filter":"…","window":seconds,"reason":"…"}     window 0: at once
  *             {"v":1,"verb":"reroute","filter":"…","lane":"relay:[…]:25"}
@@ -53,6 +56,8 @@ struct control_ports {
     RESULT (*retry_lane)(void *context, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out);
     /* No lane backs off any more. */
     void (*hurry)(void *context, struct walltime now);
+    RESULT (*lane_order)(void *context, struct bytes lane, enum lane_order order, uint32_t slots, struct walltime now);
+    void (*pause_accepting)(void *context, bool paused);
     /* Whether a recipient is being delivered right now. May be NULL: nothing is. */
     bool (*is_active)(void *context, struct message_id id, uint32_t n);
     /* A changing command was carried out, for the log. May be NULL. */
@@ -74,13 +79,19 @@ struct control_setup {
     VERB(SHOW, "show", false)                                                                                          \
     VERB(STATS, "stats", false)                                                                                        \
     VERB(LANES, "lanes", false)                                                                                        \
+    VERB(TRACE, "trace", false)                                                                                        \
     VERB(RETRY, "retry", true)                                                                                         \
     VERB(HOLD, "hold", true)                                                                                           \
     VERB(RELEASE, "release", true)                                                                                     \
     VERB(DELETE, "delete", true)                                                                                       \
     VERB(BOUNCE, "bounce", true)                                                                                       \
     VERB(REROUTE, "reroute", true)                                                                                     \
-    VERB(UNDO, "undo", true)
+    VERB(UNDO, "undo", true)                                                                                           \
+    VERB(SUSPEND, "suspend", true)                                                                                     \
+    VERB(RESUME, "resume", true)                                                                                       \
+    VERB(LIMIT, "limit", true)                                                                                         \
+    VERB(PAUSE, "pause", true)                                                                                         \
+    VERB(UNPAUSE, "unpause", true)
 
 enum control_verb {
     CONTROL_NONE,
@@ -108,6 +119,9 @@ struct control {
     size_t lane_size;
     uint8_t reason[ORDER_REASON_SIZE_MAX];
     size_t reason_size;
+    uint32_t slots;
+    uint8_t text[ADDRESS_SIZE_MAX]; /* of trace */
+    size_t text_size;
 
     /* where its answer stands */
     bool began;

@@ -77,6 +77,12 @@ static void stored_health(struct control *c, struct bytes name, struct lane_heal
     *health_out = (struct lane_health){0};
 }
 
+/* Of `lanes` with a glob, which stands in c->text. */
+static bool is_asked_for(const struct control *c, struct bytes name)
+{
+    return c->text_size == 0 || filter_glob((struct bytes){c->text, c->text_size}, name);
+}
+
 /* Offline: the lanes that have work, in the order of their names. */
 static enum step stored_lane_step(struct control *c, struct walltime now, struct buf *out)
 {
@@ -88,13 +94,13 @@ static enum step stored_lane_step(struct control *c, struct walltime now, struct
         return STEP_DONE;
     view.first_due = first.next_try;
     stored_health(c, view.name, &view.health);
-    if (!is_ok(lane_put(out, &view, now))) {
+    if (is_asked_for(c, view.name) && !is_ok(lane_put(out, &view, now))) {
         out->size = before;
         return STEP_FULL;
     }
+    c->lines += is_asked_for(c, view.name);
     c->lane_size = view.name.size <= sizeof c->lane ? view.name.size : sizeof c->lane;
     memcpy(c->lane, view.name.data, c->lane_size);
-    c->lines++;
     return STEP_MORE;
 }
 
@@ -107,11 +113,30 @@ enum step control_lanes_step(struct control *c, struct walltime now, struct buf 
         return stored_lane_step(c, now, out);
     if (!scheduler_lane_view(c->setup.scheduler, &cursor, &view))
         return STEP_DONE;
-    if (!is_ok(lane_put(out, &view, now))) {
+    if (is_asked_for(c, view.name) && !is_ok(lane_put(out, &view, now))) {
         out->size = before;
         return STEP_FULL;
     }
     c->cursor = cursor;
-    c->lines++;
+    c->lines += is_asked_for(c, view.name);
     return STEP_MORE;
+}
+
+enum step control_lane_order_step(struct control *c, struct walltime now)
+{
+    static const enum lane_order orders[] = {[CONTROL_SUSPEND] = LANE_ORDER_SUSPEND,
+        [CONTROL_RESUME] = LANE_ORDER_RESUME,
+        [CONTROL_LIMIT] = LANE_ORDER_LIMIT};
+    const struct control_ports *p = c->setup.ports;
+    struct result r = OK;
+
+    if (c->verb == CONTROL_PAUSE || c->verb == CONTROL_UNPAUSE)
+        p->pause_accepting(p->context, c->verb == CONTROL_PAUSE);
+    else
+        r = p->lane_order(p->context, (struct bytes){c->lane, c->lane_size}, orders[c->verb], c->slots, now);
+    if (is_ok(r))
+        c->lines = 1;
+    else
+        control_refuse(c, "failed", r.why);
+    return STEP_DONE;
 }

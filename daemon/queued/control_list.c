@@ -34,6 +34,8 @@ static RESULT recipient_put_json(const struct control *c, struct buf *out, const
     TRY(json_put_field_text(out, "reply", rcpt->last_reply));
     TRY(json_put_field_text(out, "lane", rcpt->lane));
     if (whole) {
+        if (recipient_is_leaving(rcpt->state))
+            TRY(json_put_field_str(out, "leaving", rcpt->state <= RECIPIENT_DELETED_HELD ? "delete" : "bounce"));
         TRY(json_put_field_number(out, "n", rcpt->n));
         TRY(json_put_field_text(out, "status", rcpt->last_status));
         TRY(json_put_field_text(out, "host", rcpt->last_host));
@@ -193,6 +195,8 @@ static RESULT attempt_put_json(const struct control *c, struct buf *out, struct 
     TRY(json_put_field_text(out, "status", a->status));
     TRY(json_put_field_text(out, "reply", a->reply));
     TRY(json_put_field_text(out, "transcript", a->transcript));
+    TRY(json_put_field_text(out, "from", a->from));
+    TRY(json_put_field_text(out, "message_id", a->message_id));
     if (a->caused.value != 0)
         TRY(json_put_field_id(out, "caused", a->caused));
     return buf_put_octet(out, '}');

@@ -78,6 +78,11 @@ static bool lane_read(struct control *c, const json_t *request)
 
     if (lane == NULL)
         return true;
+    if (c->verb == CONTROL_LANES && json_is_string(lane) && json_string_length(lane) <= sizeof c->text) {
+        c->text_size = json_string_length(lane);
+        memcpy(c->text, json_string_value(lane), c->text_size);
+        return true;
+    }
     if (!json_is_string(lane) || json_string_length(lane) == 0 || json_string_length(lane) > sizeof c->lane) {
         control_refuse(c, "usage", "that is no lane");
         return false;
@@ -108,6 +113,28 @@ static bool filter_read(struct control *c, const json_t *request)
     if (!json_is_string(filter) || !is_ok(filter_parse(text_of(filter), c->filter, &error))) {
         control_refuse(c, "usage", json_is_string(filter) ? error.why : "a filter is a string");
         return false;
+    }
+    return true;
+}
+
+/* text, slots. */
+static bool words_read(struct control *c, const json_t *request)
+{
+    const json_t *text = json_object_get(request, "text"), *slots = json_object_get(request, "slots");
+
+    if (text != NULL && (json_string_length(text) == 0 || json_string_length(text) > sizeof c->text)) {
+        control_refuse(c, "usage", "expected an address or a Message-ID");
+        return false;
+    }
+    if (slots != NULL &&
+        (!json_is_integer(slots) || json_integer_value(slots) < 0 || json_integer_value(slots) > 10000)) {
+        control_refuse(c, "usage", "a limit is 0 (none) to 10000 connections");
+        return false;
+    }
+    c->slots = (uint32_t)json_integer_value(slots);
+    if (text != NULL) {
+        c->text_size = json_string_length(text);
+        memcpy(c->text, json_string_value(text), c->text_size);
     }
     return true;
 }
@@ -145,6 +172,7 @@ static bool details_read(struct control *c, const json_t *request)
 static void request_check(struct control *c, bool changes)
 {
     bool of_lane = c->lane_size > 0 && c->verb != CONTROL_REROUTE;
+    bool on_lane = c->verb == CONTROL_SUSPEND || c->verb == CONTROL_RESUME || c->verb == CONTROL_LIMIT;
     size_t targets = (c->id_count > 0) + of_lane + c->all + (c->filter != NULL);
     bool own = c->verb == CONTROL_LIST || c->verb == CONTROL_COUNT || c->verb == CONTROL_SHOW;
 
@@ -156,9 +184,11 @@ static void request_check(struct control *c, bool changes)
         control_refuse(c, "read-only", "the daemon is not running, so the queue can only be read");
     else if (c->verb == CONTROL_SHOW && (c->id_count != 1 || targets != 1))
         control_refuse(c, "usage", "show wants one id");
-    else if (of_lane && c->verb != CONTROL_RETRY)
-        control_refuse(c, "usage", "only retry takes a lane");
-    else if (changes && targets != 1)
+    else if (on_lane ? !of_lane || targets != 1 : of_lane && c->verb != CONTROL_RETRY)
+        control_refuse(c, "usage", on_lane ? "expected a lane, or * for every one" : "that verb takes no lane");
+    else if (c->verb == CONTROL_TRACE && c->text_size == 0)
+        control_refuse(c, "usage", "trace wants an address or a Message-ID");
+    else if (changes && targets != 1 && c->verb < CONTROL_PAUSE)
         control_refuse(c, "usage", "expected one of: ids, a filter, all");
     else if (targets > 1)
         control_refuse(c, "usage", "expected one of: ids, a filter");
@@ -183,7 +213,8 @@ void control_request(struct control *c, struct bytes line)
     else {
         c->verb = verbs[v].verb;
         c->all = json_is_true(json_object_get(request, "all"));
-        if (ids_read(c, request) && lane_read(c, request) && filter_read(c, request) && details_read(c, request))
+        if (ids_read(c, request) && lane_read(c, request) && filter_read(c, request) && details_read(c, request) &&
+            words_read(c, request))
             request_check(c, verbs[v].changes);
     }
     json_decref(request);

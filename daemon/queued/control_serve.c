@@ -50,6 +50,17 @@ static void port_hurry(void *context, struct walltime now)
     engine_hurry(((struct control_serve *)context)->engine, now);
 }
 
+static RESULT port_lane_order(
+    void *context, struct bytes lane, enum lane_order order, uint32_t slots, struct walltime now)
+{
+    return engine_lane_order(((struct control_serve *)context)->engine, lane, order, slots, now);
+}
+
+static void port_pause_accepting(void *context, bool paused)
+{
+    engine_pause_accepting(((struct control_serve *)context)->engine, paused);
+}
+
 static bool port_is_active(void *context, struct message_id id, uint32_t n)
 {
     return engine_is_active(((struct control_serve *)context)->engine, id, n);
@@ -216,6 +227,8 @@ struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine
         .order = port_order,
         .retry_lane = port_retry_lane,
         .hurry = port_hurry,
+        .lane_order = port_lane_order,
+        .pause_accepting = port_pause_accepting,
         .is_active = port_is_active,
         .changed = port_changed};
     if (is_ok(conn_room_new(loop, &serve->room)) && is_ok(listener_new(loop, fd, on_accept, serve, &serve->listener)))

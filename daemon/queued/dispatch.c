@@ -287,6 +287,8 @@ static void health_save(struct engine *e, const struct scheduler_action *action,
     save->next = e->batch.saves;
     if (e->batch.saves == NULL)
         e->save_after = walltime_after(now, SAVE_DELAY_MS);
+    if (e->save_now)
+        e->save_after = now;
     e->batch.saves = save;
 }
 

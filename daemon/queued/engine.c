@@ -177,7 +177,9 @@ void engine_configure(struct engine *e, const struct config *cfg)
 
 static void admission_say(struct engine *e, struct engine_peer *peer)
 {
-    struct bytes reply = e->open ? BYTES_NONE : BYTES("insufficient system storage");
+    struct bytes reply = e->open     ? BYTES_NONE
+                         : e->paused ? BYTES("this server takes no mail just now")
+                                     : BYTES("insufficient system storage");
 
     engine_send(e, peer, &(struct msg){.kind = MSG_admission, .admission = {.accepting = e->open, .reply = reply}});
 }
@@ -435,6 +437,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     e->batch.drops = NULL;
     e->batch.saves = NULL;
     e->batch.leaving = false;
+    e->save_now = false;
     e->stats.commits++;
     for (struct spill *spill = done.spills; spill != NULL;) {
         struct spill *next = spill->next;
@@ -543,13 +546,14 @@ void engine_disk_free(struct engine *e, uint64_t free_size)
 static void admission_check(struct engine *e)
 {
     uint64_t room = store_room(e->store);
-    bool open = room > ROOM_MIN && e->disk_free > e->cfg->limits.min_free;
+    bool roomy = room > ROOM_MIN && e->disk_free > e->cfg->limits.min_free;
+    bool open = roomy && !e->paused;
 
     if (open == e->open && e->open_known)
         return;
     e->open = open;
     e->open_known = true;
-    if (!open)
+    if (!roomy)
         LOG(QUEUE_FULL, LOG_STR("why", room > ROOM_MIN ? "the file system is short of space" : "queue_size is reached"),
             LOG_NUM("free", room > ROOM_MIN ? e->disk_free : room));
     for (struct engine_peer *p = e->peers; p != NULL; p = p->next)
@@ -583,6 +587,7 @@ void engine_stats_get(const struct engine *e, struct engine_stats *stats_out)
     stats_out->transactions = (uint32_t)e->transactions.count;
     stats_out->jobs = (uint32_t)e->jobs.count;
     stats_out->open = e->open;
+    stats_out->paused = e->paused;
 }
 
 struct scheduler *engine_scheduler(struct engine *e)

@@ -163,6 +163,8 @@ struct engine {
     uint8_t *dsn_room; /* DSN_SIZE_MAX */
     struct walltime commit_after, save_after, expire_after;
     bool open, open_known;
+    bool paused;   /* by the postmaster: as if there were no room */
+    bool save_now; /* lane health that the postmaster changed does not wait SAVE_DELAY_MS */
     bool rescan; /* the schedule in memory may lack a lane: read them again */
     uint64_t disk_free;
     struct engine_stats stats;

@@ -19,6 +19,8 @@ enum order_kind {
     ORDER_UNDO,    /* of a deletion or bounce whose window is open: as it was before, due now unless it was held */
 };
 
+enum lane_order { LANE_ORDER_SUSPEND, LANE_ORDER_RESUME, LANE_ORDER_LIMIT };
+
 struct order {
     enum order_kind kind;
     struct bytes lane;     /* REROUTE: its canonical name */

@@ -81,6 +81,8 @@ static RESULT history_put(
                               .status = at->status,
                               .reply = at->reply,
                               .transcript = first ? o->job->transcript : BYTES_NONE,
+                              .from = o->head.reverse_path,
+                              .message_id = o->head.message_id,
                           }));
     return store_history_put(o->e->store, o->job->id, o->now, buf_bytes(&row));
 }
@@ -283,6 +285,24 @@ static bool is_for_postmaster(const struct dsn_recipient *list, size_t count, st
     return false;
 }
 
+/* What was told about a message stands in its own history. */
+static RESULT notified_history(struct engine *e, enum dsn_kind kind, const struct envelope_head *head, struct bytes to,
+    struct message_id dsn, struct walltime now)
+{
+    uint8_t room[ATTEMPT_SIZE_MAX];
+    struct buf row = BUF(room);
+
+    if (e->cfg->history_keep == 0)
+        return OK;
+    TRY(attempt_put(&row, &(struct attempt){.kind = ATTEMPT_QUEUED,
+                              .forward_path = to,
+                              .reply = bytes_of(dsn_kind_name(kind)),
+                              .caused = dsn,
+                              .from = head->reverse_path,
+                              .message_id = head->message_id}));
+    return store_history_put(e->store, head->id, now, buf_bytes(&row));
+}
+
 RESULT outcome_notify(struct engine *e, enum dsn_kind kind, const struct envelope_head *head,
     const struct dsn_recipient *list, size_t count, struct bytes content, struct walltime now,
     struct message_id *id_out)
@@ -341,6 +361,7 @@ RESULT outcome_notify(struct engine *e, enum dsn_kind kind, const struct envelop
     TRY(store_body_put(e->store, dsn.id, 0, buf_bytes(&body)));
     TRY(store_message_put(e->store, &dsn));
     TRY(store_recipient_put(e->store, dsn.id, &rcpt));
+    TRY(notified_history(e, kind, head, to, dsn.id, now));
     TRY(effect_add(e, &(struct effect){.kind = EFFECT_DSN_QUEUED,
                           .id = dsn.id,
                           .other = head->id,

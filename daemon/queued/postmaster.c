@@ -57,8 +57,8 @@ static RESULT due_say(struct engine *e, const struct recipient *rcpt)
     return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = lane, .due = rcpt->next_try});
 }
 
-static RESULT history_say(struct engine *e, enum attempt_kind kind, struct message_id id, const struct recipient *rcpt,
-    struct bytes reply, struct walltime now)
+static RESULT history_say(struct engine *e, enum attempt_kind kind, const struct envelope_head *head,
+    const struct recipient *rcpt, struct bytes reply, struct walltime now)
 {
     uint8_t room[ATTEMPT_SIZE_MAX];
     struct buf row = BUF(room);
@@ -70,8 +70,10 @@ static RESULT history_say(struct engine *e, enum attempt_kind kind, struct messa
                               .count = rcpt->attempts,
                               .forward_path = rcpt->forward_path,
                               .lane = rcpt->lane,
-                              .reply = reply}));
-    return store_history_put(e->store, id, now, buf_bytes(&row));
+                              .reply = reply,
+                              .from = head->reverse_path,
+                              .message_id = head->message_id}));
+    return store_history_put(e->store, head->id, now, buf_bytes(&row));
 }
 
 static RESULT bounce_send(struct engine *e, struct bounce *b, struct walltime now)
@@ -103,7 +105,7 @@ static RESULT bounce_one(
             .last_attempt = now,
             .attempts = rcpt->attempts};
     }
-    TRY(history_say(e, ATTEMPT_FAILED, b->head.id, rcpt, reply, now));
+    TRY(history_say(e, ATTEMPT_FAILED, &b->head, rcpt, reply, now));
     TRY(store_recipient_delete(e->store, b->head.id, rcpt));
     return effect_add(e, &(struct effect){.kind = EFFECT_FAILED,
                              .id = b->head.id,
@@ -114,10 +116,11 @@ static RESULT bounce_one(
                              .reply = reply});
 }
 
-static RESULT delete_one(struct engine *e, struct message_id id, const struct recipient *rcpt, struct walltime now)
+static RESULT delete_one(
+    struct engine *e, const struct envelope_head *head, const struct recipient *rcpt, struct walltime now)
 {
-    TRY(history_say(e, ATTEMPT_DELETED, id, rcpt, BYTES_NONE, now));
-    return store_recipient_delete(e->store, id, rcpt);
+    TRY(history_say(e, ATTEMPT_DELETED, head, rcpt, BYTES_NONE, now));
+    return store_recipient_delete(e->store, head->id, rcpt);
 }
 
 /* What the order makes of a recipient that stays in the queue; false when it leaves it as it is. */
@@ -180,7 +183,7 @@ static RESULT target_order(struct engine *e, const struct work *w, struct bounce
         struct bytes reason = !w->leave                                        ? order->reason
                               : bytes_equal(rcpt->last_status, BYTES("5.0.0")) ? rcpt->last_reply
                                                                                : BYTES_NONE;
-        TRY(bounces ? bounce_one(e, b, rcpt, reason, now) : delete_one(e, b->head.id, rcpt, now));
+        TRY(bounces ? bounce_one(e, b, rcpt, reason, now) : delete_one(e, &b->head, rcpt, now));
         ++*count;
         return OK;
     }
@@ -342,6 +345,30 @@ RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime no
     if (known != NULL)
         scheduler_retry_now(e->scheduler, known, now);
     return OK;
+}
+
+RESULT engine_lane_order(
+    struct engine *e, struct bytes name, enum lane_order order, uint32_t slots, struct walltime now)
+{
+    struct lane *lane = NULL;
+
+    (void)now;
+    if (!bytes_equal(name, BYTES("*"))) {
+        TRY(scheduler_lane_due(e->scheduler, name, WALLTIME_NEVER)); /* a lane may be told before it has work */
+        lane = scheduler_lane_find(e->scheduler, name);
+        ASSERT(lane != NULL);
+    }
+    if (order == LANE_ORDER_LIMIT)
+        scheduler_limit(e->scheduler, lane, slots);
+    else
+        scheduler_suspend(e->scheduler, lane, order == LANE_ORDER_SUSPEND);
+    e->save_now = true;
+    return OK;
+}
+
+void engine_pause_accepting(struct engine *e, bool paused)
+{
+    e->paused = paused;
 }
 
 void engine_hurry(struct engine *e, struct walltime now)

@@ -28,15 +28,32 @@ static RESULT refuse_lane(void *context, struct bytes lane, struct walltime now,
     return FAIL(CODE_GONE, "no such lane");
 }
 
+static RESULT refuse_lane_order(
+    void *context, struct bytes lane, enum lane_order order, uint32_t slots, struct walltime now)
+{
+    (void)context;
+    (void)now;
+    ASSERT(setup.may_all && lane.size > 0 && order <= LANE_ORDER_LIMIT && slots <= 10000);
+    return OK;
+}
+
+static void refuse_pause(void *context, bool paused)
+{
+    (void)context;
+    (void)paused;
+    ASSERT(setup.may_all);
+}
+
 /* Verbs that walk the store are looked at by control_test; here they would need a disk for each input. */
 static bool needs_store(const struct control *c)
 {
-    return c->error == NULL && !(c->verb == CONTROL_RETRY && c->lane_size > 0);
+    return c->error == NULL && !(c->verb == CONTROL_RETRY && c->lane_size > 0) && c->verb < CONTROL_SUSPEND;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct control_ports ports = {NULL, refuse_order, refuse_lane, NULL, NULL, NULL};
+    static const struct control_ports ports = {
+        NULL, refuse_order, refuse_lane, NULL, refuse_lane_order, refuse_pause, NULL, NULL};
     static uint8_t room[CONTROL_ROOM_MIN];
     struct bytes rest = {data, size};
     struct control c;

@@ -21,7 +21,7 @@ static struct walltime now(void)
 struct fixture {
     char path[64];
     struct store *store;
-    uint32_t orders, recipients, lane_calls, hurries, changed_calls, fail_at;
+    uint32_t orders, recipients, lane_calls, hurries, changed_calls, fail_at, lane_orders;
     struct order order;
     struct message_id active;
     char *answer;
@@ -312,6 +312,20 @@ static void fake_hurry(void *context, struct walltime t)
     ((struct fixture *)context)->hurries++;
 }
 
+static RESULT fake_lane_order(
+    void *context, struct bytes lane, enum lane_order order, uint32_t slots, struct walltime t)
+{
+    (void)t;
+    assert_true(lane.size > 0 && (slots == 0 || order == LANE_ORDER_LIMIT));
+    ((struct fixture *)context)->lane_orders += 1 + 100 * slots;
+    return OK;
+}
+
+static void fake_pause(void *context, bool paused)
+{
+    ((struct fixture *)context)->lane_orders += paused ? 10000 : 20000;
+}
+
 static bool fake_active(void *context, struct message_id id, uint32_t n)
 {
     return id.value == ((struct fixture *)context)->active.value && n == 0;
@@ -326,7 +340,8 @@ static void fake_changed(void *context, uint32_t uid, const char *verb, uint64_t
 
 static void ports_make(struct fixture *f, struct control_ports *ports)
 {
-    *ports = (struct control_ports){f, fake_order, fake_lane, fake_hurry, fake_active, fake_changed};
+    *ports = (struct control_ports){
+        f, fake_order, fake_lane, fake_hurry, fake_lane_order, fake_pause, fake_active, fake_changed};
 }
 
 static void changing_verbs(void **state)
@@ -375,6 +390,70 @@ static void changing_verbs(void **state)
     assert_string_equal(f->answer,
         "{\"error\":\"the disk failed\",\"code\":\"failed\",\"recipients\":500,\"missing\":0,\"count\":1}\n");
     assert_int_equal(f->changed_calls, 9);
+    control_fini(&c);
+}
+
+static void lanes_are_told(void **state)
+{
+    static const char *const refused[] = {"{\"v\":1,\"verb\":\"suspend\"}\n",
+        "{\"v\":1,\"verb\":\"limit\",\"lane\":\"mx:a\",\"slots\":-1}\n",
+        "{\"v\":1,\"verb\":\"limit\",\"lane\":\"mx:a\",\"slots\":\"many\"}\n",
+        "{\"v\":1,\"verb\":\"resume\",\"all\":true}\n"};
+    struct fixture *f = *state;
+    struct control_ports ports;
+    struct control c;
+
+    ports_make(f, &ports);
+    control_init(&c, &(struct control_setup){.store = f->store, .ports = &ports, .uid = 7, .may_all = true});
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        ask(f, &c, refused[i], 1000);
+        assert_non_null(strstr(f->answer, "\"code\":\"usage\""));
+    }
+    assert_int_equal(f->lane_orders, 0);
+    ask(f, &c, "{\"v\":1,\"verb\":\"suspend\",\"lane\":\"*\"}\n", 1000);
+    assert_int_equal(f->lane_orders, 1);
+    control_fini(&c);
+    control_init(&c, &(struct control_setup){.store = f->store, .ports = &ports, .uid = 7, .may_all = true});
+    ask(f, &c, "{\"v\":1,\"verb\":\"limit\",\"lane\":\"mx:a\",\"slots\":3}\n", 1000);
+    assert_int_equal(f->lane_orders, 302);
+    ask(f, &c, "{\"v\":1,\"verb\":\"pause\"}\n", 1000);
+    assert_int_equal(f->lane_orders, 10302);
+    assert_string_equal(f->answer, "{\"end\":true,\"count\":1}\n");
+    control_fini(&c);
+}
+
+static void trace_finds_the_living_and_the_dead(void **state)
+{
+    static const struct {
+        const char *text, *first, *second;
+    } cases[] = {{"a@one.example", "z8", NULL}, {"B@two.example", "z8", "z9"}, {"gone@one.example", "z9", NULL},
+        {"m9@one.example", "z9", NULL}, {"<m9@one.example>", "z9", NULL}, {"x", NULL, NULL}};
+    uint8_t row[ATTEMPT_SIZE_MAX];
+    struct buf out = BUF(row);
+    struct fixture *f = *state;
+    struct control c;
+    char text[200], id[40];
+
+    message_add(f, 1000, "a@one.example", "uid 7", 3, "b@two.example");
+    assert_true(is_ok(attempt_put(&out, &(struct attempt){.kind = ATTEMPT_DELIVERED,
+                                            .forward_path = BYTES("b@two.example"),
+                                            .from = BYTES("gone@one.example"),
+                                            .message_id = BYTES("<m9@one.example>")})));
+    assert_true(is_ok(store_begin(f->store)));
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(is_ok(store_history_put(f->store, (struct message_id){1001}, now(), buf_bytes(&out))));
+    assert_true(is_ok(store_commit(f->store)));
+    offline(f, &c);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        snprintf(text, sizeof text, "{\"v\":1,\"verb\":\"trace\",\"text\":\"%s\"}\n", cases[i].text);
+        ask(f, &c, text, 1000);
+        snprintf(id, sizeof id, "\"count\":%d}", (cases[i].first != NULL) + (cases[i].second != NULL));
+        assert_non_null(strstr(f->answer, id));
+        snprintf(id, sizeof id, "{\"v\":1,\"id\":\"%s\"}\n", cases[i].first != NULL ? cases[i].first : "");
+        assert_int_equal(strncmp(f->answer, id, strlen(id)) == 0, cases[i].first != NULL);
+    }
+    ask(f, &c, "{\"v\":1,\"verb\":\"trace\"}\n", 1000);
+    assert_non_null(strstr(f->answer, "\"code\":\"usage\""));
     control_fini(&c);
 }
 
@@ -535,6 +614,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(stats_and_lanes, setup, teardown),
         cmocka_unit_test_setup_teardown(changing_verbs, setup, teardown),
         cmocka_unit_test_setup_teardown(filters_choose, setup, teardown),
+        cmocka_unit_test_setup_teardown(lanes_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(trace_finds_the_living_and_the_dead, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_see_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(an_endless_request_is_the_last, setup, teardown),

@@ -1,0 +1,167 @@
+/* Lanes and the doors: what works, waits and fails; suspend, resume, limit, pause; where an address would go. */
+#include <stdio.h>
+
+#include "queue/route.h"
+#include "smtp/idna.h"
+#include "tools/ask.h"
+#include "tools/render.h"
+
+static void lane_line(const struct tool *t, void *context, const json_t *line, uint64_t index)
+{
+    (void)t;
+    (void)context;
+    if (index == 0)
+        render_lane_heading(stdout);
+    render_lane(stdout, line, tool_now());
+}
+
+static enum tool_exit lanes_list(const struct tool *t, const char *glob)
+{
+    json_t *request = json_pack("{s:i,s:s}", "v", CONTROL_VERSION, "verb", "lanes"), *end;
+    enum tool_exit exit;
+
+    if (glob != NULL)
+        json_object_set_new(request, "lane", json_string(glob));
+    exit = tool_ask(t, request, lane_line, NULL, &end);
+    if (exit == TOOL_OK && render_num(end, "count") == 0 && !t->json)
+        puts(glob == NULL ? "No lane has work" : "No such lane has work or a remembered state");
+    json_decref(end);
+    return exit;
+}
+
+static enum tool_exit lane_tell(const struct tool *t, json_t *request, const char *done)
+{
+    json_t *end;
+    enum tool_exit exit = tool_ask_quietly(t, request, NULL, NULL, &end);
+
+    if (exit == TOOL_OK && t->json)
+        puts("{\"v\":1,\"done\":true}");
+    else if (exit == TOOL_OK)
+        puts(done);
+    json_decref(end);
+    return exit;
+}
+
+/* "concurrency=5" or "5"; 0 or "none" lifts the limit. */
+static bool slots_read(const char *text, uint64_t *slots_out)
+{
+    struct bytes value = bytes_of(text);
+
+    if (bytes_starts(value, BYTES("concurrency=")))
+        value = bytes_after(value, 12);
+    *slots_out = 0;
+    return bytes_equal(value, BYTES("none")) || is_ok(bytes_to_u64(value, 10000, slots_out));
+}
+
+static json_t *lane_request(const char *verb, const char *lane)
+{
+    return json_pack(
+        "{s:i,s:s,s:s}", "v", CONTROL_VERSION, "verb", verb, "lane", strcmp(lane, "all") == 0 ? "*" : lane);
+}
+
+enum tool_exit tool_lanes(const struct tool *t, char *const *args, size_t count)
+{
+    const char *what = count > 0 ? args[0] : NULL;
+    uint64_t slots;
+    json_t *request;
+
+    if (count < 2 &&
+        (what == NULL || (strcmp(what, "suspend") != 0 && strcmp(what, "resume") != 0 && strcmp(what, "limit") != 0)))
+        return tool_finish(t, lanes_list(t, what));
+    if (count == 2 && strcmp(what, "suspend") == 0)
+        return tool_finish(t, lane_tell(t, lane_request("suspend", args[1]), "suspended: nothing new is sent there"));
+    if (count == 2 && strcmp(what, "resume") == 0)
+        return tool_finish(t, lane_tell(t, lane_request("resume", args[1]), "resumed"));
+    if (count == 3 && strcmp(what, "limit") == 0 && slots_read(args[2], &slots)) {
+        request = lane_request("limit", args[1]);
+        json_object_set_new(request, "slots", json_integer((json_int_t)slots));
+        return tool_finish(t, lane_tell(t, request, slots == 0 ? "no limit any more" : "limited"));
+    }
+    fprintf(stderr,
+        "%s: expected lanes [GLOB], lanes suspend LANE, lanes resume LANE or lanes limit LANE concurrency=N\n",
+        t->program);
+    return TOOL_USAGE;
+}
+
+enum tool_exit tool_pause(const struct tool *t, bool pause, const char *what)
+{
+    const char *verb = pause ? "pause" : "unpause";
+
+    if (strcmp(what, "accepting") == 0)
+        return tool_finish(
+            t, lane_tell(t, json_pack("{s:i,s:s}", "v", CONTROL_VERSION, "verb", verb),
+                   pause ? "new mail is answered 452 until unpause or a restart" : "new mail is taken again"));
+    if (strcmp(what, "delivering") == 0)
+        return tool_finish(
+            t, lane_tell(t, lane_request(pause ? "suspend" : "resume", "*"),
+                   pause ? "nothing more is sent out until unpause, over restarts too" : "mail is sent out again"));
+    fprintf(stderr, "%s: %s wants accepting or delivering\n", t->program, verb);
+    return TOOL_USAGE;
+}
+
+/* --- route --- */
+
+static void route_print(const struct tool *t, const char *address, const struct route_choice *choice)
+{
+    static const char *const kinds[] = {[ROUTE_CHOICE_LANE] = "lane",
+        [ROUTE_CHOICE_HOLD] = "hold",
+        [ROUTE_CHOICE_DISCARD] = "discard",
+        [ROUTE_CHOICE_ERROR] = "error"};
+    const struct route *route = choice->route;
+    json_t *answer = json_pack("{s:i,s:s,s:s}", "v", 1, "address", address, "decision", kinds[choice->kind]);
+    char *text;
+
+    json_object_set_new(answer, "lane", json_stringn((const char *)choice->lane.data, choice->lane.size));
+    json_object_set_new(answer, "local", json_boolean(route != NULL && route->is_domain));
+    if (route != NULL)
+        json_object_set_new(answer, "pattern",
+            route->pattern.size == 0 ? json_string("*")
+                                     : json_stringn((const char *)route->pattern.data, route->pattern.size));
+    if (choice->kind == ROUTE_CHOICE_ERROR && route != NULL)
+        json_object_set_new(
+            answer, "status", json_stringn((const char *)route->target.status.data, route->target.status.size));
+    if (t->json) {
+        text = json_dumps(answer, JSON_COMPACT);
+        if (text != NULL)
+            puts(text);
+        free(text);
+    } else {
+        render_text(stdout, address);
+        printf(choice->kind == ROUTE_CHOICE_LANE      ? ": goes to "
+               : choice->kind == ROUTE_CHOICE_HOLD    ? ": is kept until released, and then goes to "
+               : choice->kind == ROUTE_CHOICE_DISCARD ? ": is thrown away"
+                                                      : ": is refused with ");
+        render_text(
+            stdout, choice->kind == ROUTE_CHOICE_ERROR ? render_str(answer, "status") : render_str(answer, "lane"));
+        printf("  (%s \"%s%s\")\n", route != NULL && route->is_domain ? "domain" : "route",
+            route != NULL && route->wildcard && route->pattern.size > 0 ? "*" : "", render_str(answer, "pattern"));
+    }
+    json_decref(answer);
+}
+
+enum tool_exit tool_route(const struct tool *t, const char *address)
+{
+    uint8_t ascii_room[DOMAIN_SIZE_MAX + 1], lower_room[DOMAIN_SIZE_MAX + 1], lane_room[LANE_NAME_SIZE_MAX];
+    struct buf ascii = BUF(ascii_room), lower = BUF(lower_room), lane = BUF(lane_room);
+    struct bytes path = bytes_of(address), domain;
+    ptrdiff_t at = bytes_rindex(path, '@');
+    struct route_choice choice;
+    struct result r = OK;
+
+    domain = at < 0 ? t->cfg->origin : bytes_after(path, (size_t)at + 1);
+    for (size_t i = 0; i < domain.size && is_ok(r); i++)
+        r = buf_put_octet(&lower, octet_lower(domain.data[i]));
+    domain = buf_bytes(&lower);
+    if (is_ok(r) && bytes_has_8bit(domain)) {
+        r = idna_to_ascii(domain, &ascii);
+        domain = buf_bytes(&ascii);
+    }
+    if (is_ok(r))
+        r = route_choose(&t->cfg->routes, domain, &lane, &choice);
+    if (!is_ok(r)) {
+        fprintf(stderr, "%s: %s\n", t->program, r.why);
+        return TOOL_USAGE;
+    }
+    route_print(t, address, &choice);
+    return tool_finish(t, TOOL_OK);
+}
