@@ -353,11 +353,13 @@ static void child_reaped(struct supervisor *s, struct child *c, int status)
         LOG(CHILD_RETIRED, LOG_STR("role", ipc_role_name(was.role)), LOG_NUM("pid", was.pid));
         return;
     }
-    if (!asked && !replaced && !stopping(s) && s->phase != PHASE_STARTING)
+    /* A start that fails by itself fails for good; one that somebody kills (an operator, the kernel short of memory) goes on. */
+    bool start_over = s->phase == PHASE_STARTING && !asked && by_signal != SIGKILL;
+    if (!asked && !replaced && !stopping(s) && !start_over)
         child_restart_plan(c, clock_instant());
     LOG(CHILD_ENDED, LOG_STR("role", ipc_role_name(was.role)), LOG_NUM("pid", was.pid), LOG_NUM("status", code),
         LOG_NUM("signal", by_signal), LOG_NUM("restart_ms", c->state == CHILD_WAITING ? c->restart_ms : -1));
-    if (s->phase == PHASE_STARTING && !asked)
+    if (start_over)
         start_failed(s, ipc_role_name(was.role), "a process ended before it was ready");
 }
 

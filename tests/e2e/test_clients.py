@@ -32,7 +32,7 @@ class Clients(Case):
 
     def certificate(self):
         cert, key = self.path("cert.pem"), self.path("key.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mx.here.test",
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365", "-subj", "/CN=mx.here.test",
                         "-addext", "subjectAltName=DNS:mx.here.test", "-keyout", key, "-out", cert],
                        check=True, capture_output=True)
         for path in (cert, key):
@@ -145,7 +145,10 @@ relayhost = [127.0.0.9]:{port}
         new = os.path.join(boxes, "alice", "new")
         wait_until(lambda: os.path.isdir(new) and len(os.listdir(new)) >= 32, 40, lambda: p.log()[-2000:] + m.log_tail())
         m.wait_empty()
-        contents = [open(os.path.join(new, name), "rb").read() for name in os.listdir(new)]
+        contents = []
+        for name in os.listdir(new):
+            with open(os.path.join(new, name), "rb") as f:
+                contents.append(f.read())
         self.assertEqual(32, len(contents))
         self.assertEqual(30, sum(c.endswith(body.replace(b"\r\n", b"\n")[len(b"Subject: to Postfix\n"):]) for c in contents))
         self.assertTrue(all(b"by mx.here.test" in c for c in contents))

@@ -78,7 +78,7 @@ class Strangers(Case):
         """Another session goes through, and only its message is in the queue."""
         id = self.m.send("a@far.test", ["b@far.test"], "Subject: still there\n\nyes\n")
         self.assertEqual([id], [x["id"] for x in self.m.list()])
-        self.assertEqual(0, self.m.queuectl("--yes", "delete", id).returncode)
+        self.assertEqual(0, self.m.queuectl("--yes", "--now", "delete", id).returncode)
 
     def test_overlong_command(self):
         with self.open() as c:
@@ -202,7 +202,7 @@ class Strangers(Case):
                              rb"^250 ")
             self.assertRegex(c.reply(), rb"^250 ")  # what follows is the next command, as RFC 3030 has it
         self.assertEqual(1, len(self.m.list()))
-        self.m.queuectl("--yes", "delete", "all")
+        self.m.queuectl("--yes", "--now", "delete", "all")
         with self.subTest("fewer"), self.open() as c:
             c.start()
             c.socket.sendall(b"BDAT 1000 LAST\r\nSubject: x\r\n\r\n")
@@ -279,7 +279,7 @@ class Strangers(Case):
                     c.closed()
                 except OSError:
                     pass
-        self.m.queuectl("--yes", "delete", "all")
+        self.m.queuectl("--yes", "--now", "delete", "all")
         self.still_serves()
 
 

@@ -105,6 +105,15 @@ class Life(Case):
             self.assertIn(code, (250, 451))
             return reply.decode().split()[-1] if code == 250 else None
 
+    def test_killed_while_starting(self):
+        """A process that is killed from outside before all are ready does not end the start."""
+        m = self.mansio(config=HOLD, start=False)
+        m.announce("child_ended")
+        m.spawn()
+        wait_until(lambda: m.kill("queued"), 20, m.log_tail)
+        m.wait_event("started", 30)
+        m.wait_ready()
+
     def test_supervisor_takes_all_with_it(self):
         m = self.mansio(config=HOLD)
         id = m.send("a@b.test", ["c@d.test"], "Subject: x\n\nx\n")
@@ -148,7 +157,7 @@ class Life(Case):
         m = self.mansio(config=HOLD)
         id = m.send("a@b.test", ["c@d.test"], "Subject: x\n\nx\n")
         other = ["setpriv", f"--reuid={pwd.getpwnam('games').pw_uid}", "--regid=60", "--clear-groups"]
-        r = self.run_program(other + [m.program("queuectl"), "-c", m.conf, "--yes", "delete", id])
+        r = self.run_program(other + [m.program("queuectl"), "-c", m.conf, "--yes", "--now", "delete", id])
         self.assertNotEqual(0, r.returncode)
         r = self.run_program(other + [m.program("queuectl"), "-c", m.conf, "--json", "list"])
         self.assertEqual("", r.stdout, "nor see mail that they did not send")
