@@ -563,6 +563,10 @@ static void admission_check(struct engine *e)
 
 void engine_turn(struct engine *e, struct walltime now)
 {
+    struct store_noted noted;
+
+    if (store_noted(e->store, 0, &noted)) /* whoever met it, a listing or a command as well */
+        e->batch.quarantine = true;
     batch_commit(e, now);
     if (e->rescan)
         e->rescan = !is_ok(schedule_read(e));
