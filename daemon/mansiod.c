@@ -2,6 +2,7 @@
 #include "daemon/auth/auth.h"
 #include "daemon/inbound/inbound.h"
 #include "daemon/local/local.h"
+#include "daemon/lookup/lookup.h"
 #include "daemon/outbound/outbound.h"
 #include "daemon/queued/queued.h"
 #include "daemon/supervisor/house.h"
@@ -12,6 +13,7 @@ static const struct house_role roles[ROLE_COUNT] = {
     [ROLE_OUTBOUND] = {outbound_main},
     [ROLE_LOCAL] = {local_main},
     [ROLE_AUTH] = {auth_main},
+    [ROLE_LOOKUP] = {lookup_main},
 };
 
 int main(int argc, char **argv)

@@ -80,7 +80,8 @@ RESULT recipient_put(struct buf *out, const struct recipient *rcpt)
     TRY(wire_put_u32(out, rcpt->parent));
     TRY(wire_put_bytes(out, rcpt->last_status));
     TRY(wire_put_bytes(out, rcpt->last_reply));
-    return wire_put_bytes(out, rcpt->last_host);
+    TRY(wire_put_bytes(out, rcpt->last_host));
+    return rcpt->sender.size == 0 ? OK : wire_put_bytes(out, rcpt->sender);
 }
 
 RESULT recipient_get(struct wire_reader *in, struct recipient *rcpt_out)
@@ -99,6 +100,8 @@ RESULT recipient_get(struct wire_reader *in, struct recipient *rcpt_out)
     r.last_status = wire_get_bytes(in, DISPLAY_FIELD_SIZE_MAX);
     r.last_reply = wire_get_bytes(in, REPLY_KEPT_SIZE_MAX);
     r.last_host = wire_get_bytes(in, DOMAIN_SIZE_MAX + 64);
+    if (in->rest.size > 0 && in->failed == NULL) /* only where there is one: rows without it are older than the field */
+        r.sender = wire_get_bytes(in, ADDRESS_SIZE_MAX);
     if (r.forward_path.size == 0)
         wire_fail(in, "recipient without a forward-path");
     TRY(wire_check(in));
@@ -113,6 +116,7 @@ RESULT recipient_copy(struct arena *a, const struct recipient *rcpt, struct reci
     TRY(arena_copy(a, rcpt->forward_path, &r.forward_path));
     TRY(arena_copy(a, rcpt->orcpt, &r.orcpt));
     TRY(arena_copy(a, rcpt->lane, &r.lane));
+    TRY(arena_copy(a, rcpt->sender, &r.sender));
     TRY(arena_copy(a, rcpt->last_status, &r.last_status));
     TRY(arena_copy(a, rcpt->last_reply, &r.last_reply));
     TRY(arena_copy(a, rcpt->last_host, &r.last_host));

@@ -69,11 +69,15 @@ struct recipient {
     uint32_t attempts;
     struct walltime next_try; /* the time in its lane_due row */
     bool warned;              /* a delay DSN was sent (or was not wanted) */
+    struct bytes sender;      /* the reverse-path for this recipient; empty: the message's own */
     uint32_t parent;          /* 1 + n of the recipient this one was expanded from; 0: from the envelope */
     struct bytes last_status; /* "4.4.1" */
     struct bytes last_reply;  /* the peer's reply or our reason, at most REPLY_KEPT_SIZE_MAX */
     struct bytes last_host;
 };
+
+/* As lane of a recipient that inbound hands in: alias data does not know it, so it is not expanded. */
+#define RECIPIENT_LANE_FINAL "final"
 
 enum { ENVELOPE_HEAD_SIZE_MAX = 4096, RECIPIENT_SIZE_MAX = 8192 }; /* encoded */
 

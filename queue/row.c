@@ -59,6 +59,14 @@ void row_key_id_n(struct row_key *key_out, struct message_id id, uint32_t n)
     key_out->size = KEY_ID_N_SIZE;
 }
 
+void row_key_seen(struct row_key *key_out, struct message_id id, uint64_t hash, uint32_t k)
+{
+    wire_store_u64(key_out->room, id.value);
+    wire_store_u64(key_out->room + KEY_ID_SIZE, hash);
+    wire_store_u32(key_out->room + 2 * KEY_ID_SIZE, k);
+    key_out->size = 2 * KEY_ID_SIZE + 4;
+}
+
 bool row_lane_valid(struct bytes lane)
 {
     return lane.size > 0 && lane.size <= LANE_NAME_SIZE_MAX && bytes_index(lane, 0) == BYTES_NOT_FOUND;

@@ -5,6 +5,7 @@
  * stands in the wrong place is as damaged as one with a flipped bit. Keys are big-endian: LMDB's order (memcmp) is ours.
  *
  *   message, spill   id u64
+ *   seen             id u64, hash u64, k u32: who gets an expanded message; the payload is the name
  *   body, recipient, history   id u64, chunk or n or k u32
  *   lane_due         lane, 0, next try u64 (sign flipped), id u64, n u32; empty payload
  *   lane             lane
@@ -54,6 +55,7 @@ RESULT row_open(struct bytes key, struct bytes value, struct bytes *payload_out)
 /* --- keys --- */
 void row_key_id(struct row_key *key_out, struct message_id id);
 void row_key_id_n(struct row_key *key_out, struct message_id id, uint32_t n);
+void row_key_seen(struct row_key *key_out, struct message_id id, uint64_t hash, uint32_t k);
 /* The lane's size must be within 1..LANE_NAME_SIZE_MAX and hold no NUL (row_lane_valid). */
 void row_key_due(
     struct row_key *key_out, struct bytes lane, struct walltime next_try, struct message_id id, uint32_t n);

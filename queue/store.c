@@ -202,6 +202,21 @@ static RESULT queue_create(struct store *s, const char *data_path)
     return folder_sync(s->path);
 }
 
+/* A queue of an earlier build has no `seen`: it is made, empty, which is all that it can be. */
+static RESULT seen_make(struct store *s)
+{
+    MDB_txn *txn;
+    MDB_dbi dbi;
+
+    TRY(lmdb(mdb_txn_begin(s->env, NULL, 0, &txn), "cannot begin the opening transaction"));
+    int rc = mdb_dbi_open(txn, db_names[DB_SEEN], MDB_CREATE, &dbi);
+    if (rc != 0) {
+        mdb_txn_abort(txn);
+        return store_fail(rc, "cannot make a sub-database");
+    }
+    return lmdb(mdb_txn_commit(txn), "cannot commit a new sub-database");
+}
+
 static RESULT dbis_open(struct store *s)
 {
     MDB_txn *txn;
@@ -209,6 +224,11 @@ static RESULT dbis_open(struct store *s)
     TRY(lmdb(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "cannot begin the opening transaction"));
     for (size_t i = 0; i < DB_COUNT; i++) {
         int rc = mdb_dbi_open(txn, db_names[i], 0, &s->dbi[i]);
+        if (rc == MDB_NOTFOUND && i == DB_SEEN && !s->cfg.read_only) {
+            mdb_txn_abort(txn);
+            TRY(seen_make(s));
+            return dbis_open(s);
+        }
         if (rc != 0) {
             mdb_txn_abort(txn);
             return rc == MDB_NOTFOUND ? FAIL(CODE_CORRUPT, "the queue lacks a sub-database")

@@ -25,7 +25,8 @@
     DB(LANE, "lane")                                                                                                   \
     DB(HISTORY, "history")                                                                                             \
     DB(QUARANTINE, "quarantine")                                                                                       \
-    DB(SPILL, "spill")
+    DB(SPILL, "spill")                                                                                                 \
+    DB(SEEN, "seen")
 
 enum store_db {
 #define DB(name, text) DB_##name,

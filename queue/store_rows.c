@@ -252,6 +252,34 @@ RESULT store_recipient_delete(struct store *s, struct message_id id, const struc
     return store_due_key(&due, id, rcpt) ? store_row_forget(s, DB_LANE_DUE, &due) : OK;
 }
 
+/* A row for each that hashes alike, told apart by their text: an address that somebody made to hash like another loses no mail.
+ * A damaged row remembers nobody, so that its recipient rather comes twice than never. */
+RESULT store_seen_put(struct store *s, struct message_id id, struct bytes text, bool *fresh_out)
+{
+    MDB_cursor *cursor;
+    struct row_key key;
+    struct bytes found, value, payload;
+    uint8_t *stored;
+
+    *fresh_out = false;
+    TRY(store_cursor(s, DB_SEEN, &cursor));
+    for (uint32_t k = 0;; k++) {
+        row_key_seen(&key, id, bytes_hash(text, 0), k);
+        struct result r = store_seek(cursor, MDB_SET_RANGE, &key, &found, &value);
+        if (!is_ok(r) && r.code != CODE_GONE)
+            return r;
+        if (!is_ok(r) || !bytes_equal(found, row_key_bytes(&key)))
+            break;
+        if (is_ok(row_open(found, value, &payload)) && bytes_equal(payload, text))
+            return OK;
+    }
+    TRY(store_row_reserve(s, DB_SEEN, &key, text.size, &stored));
+    memcpy(stored + ROW_HEADER_SIZE, text.data, text.size);
+    row_seal_reserved(&key, stored, text.size);
+    *fresh_out = true;
+    return OK;
+}
+
 RESULT store_message_finish(struct store *s, struct message_id id, bool *done_out)
 {
     MDB_cursor *cursor;
@@ -270,6 +298,7 @@ RESULT store_message_finish(struct store *s, struct message_id id, bool *done_ou
     if (!is_ok(r) && r.code != CODE_GONE)
         return r;
     *done_out = true;
+    TRY(store_id_rows_delete(s, DB_SEEN, id));
     TRY(store_quarantine_pins(s, id, &pinned));
     if (pinned) {
         TRY(store_quarantine_id_rows(s, DB_BODY, id, &moved));
@@ -290,6 +319,7 @@ RESULT store_message_delete(struct store *s, struct message_id id)
         TRY(r);
     TRY(store_id_unschedule(s, id));
     TRY(store_id_rows_delete(s, DB_RECIPIENT, id));
+    TRY(store_id_rows_delete(s, DB_SEEN, id));
     TRY(store_id_rows_delete(s, DB_BODY, id));
     return store_row_forget(s, DB_MESSAGE, &key);
 }

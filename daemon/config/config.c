@@ -837,3 +837,16 @@ struct bytes config_domain_user(const struct config_domain *d, struct bytes loca
             return bytes_head(local_part, i);
     return local_part;
 }
+
+bool config_domain_has_aliases(const struct config_domain *d)
+{
+    return d->aliases.count + d->virtual.count > 0;
+}
+
+bool config_domain_is_looked_up(const struct config_domain *d)
+{
+    for (size_t i = 0; i < d->users.count; i++)
+        if (d->users.items[i].data[0] == '/')
+            return true;
+    return config_domain_has_aliases(d);
+}

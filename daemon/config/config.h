@@ -65,8 +65,9 @@ struct config_domain {
     struct bytes maildir;       /* "/var/mail/%d/%u" */
     struct config_text_list aliases;
     struct config_text_list virtual; /* virtual(5) tables */
-    struct config_text_list users;   /* when count > 0, RCPT to any other local part is 550 5.1.1; "/path": a file of names */
-    struct bytes subaddress;         /* the octets of which one may part user and tag; "none": no subaddresses */
+    struct config_text_list
+        users;               /* when count > 0, RCPT to any other local part is 550 5.1.1; "/path": a file of names */
+    struct bytes subaddress; /* the octets of which one may part user and tag; "none": no subaddresses */
 };
 
 /* What a login may write in MAIL FROM. */
@@ -162,5 +163,8 @@ const struct config_domain *config_domain_find(const struct config *cfg, struct 
 /* The user of a local part (without quotes) in that domain: what stands before the first delimiter of a subaddress. A delimiter at
  * the very beginning parts nothing. */
 struct bytes config_domain_user(const struct config_domain *d, struct bytes local_part);
+/* Whether mail for the domain has to be expanded; whether the process lookup has to be asked who is known there. */
+bool config_domain_has_aliases(const struct config_domain *d);
+bool config_domain_is_looked_up(const struct config_domain *d);
 
 #endif

@@ -373,7 +373,7 @@ static void tx_send(struct depot_tx *tx, const struct msg *m)
         channel_send(tx->depot->channel, m);
 }
 
-void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes orcpt, uint8_t notify)
+void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final)
 {
     struct msg m = {.kind = MSG_tx_rcpt};
 
@@ -382,8 +382,11 @@ void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes 
         tx_send(tx, &(struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = tx->head.id}});
     }
     m.tx_rcpt.id = tx->head.id;
-    m.tx_rcpt.rcpt =
-        (struct recipient){.n = tx->head.rcpt_count++, .forward_path = forward_path, .orcpt = orcpt, .notify = notify};
+    m.tx_rcpt.rcpt = (struct recipient){.n = tx->head.rcpt_count++,
+        .forward_path = forward_path,
+        .orcpt = orcpt,
+        .notify = notify,
+        .lane = final ? BYTES(RECIPIENT_LANE_FINAL) : BYTES_NONE};
     tx_send(tx, &m);
 }
 

@@ -50,7 +50,8 @@ struct depot_tx *depot_tx_open(struct depot *d, void *owner, const struct envelo
 struct message_id depot_tx_id(const struct depot_tx *tx);
 const struct envelope_head *depot_tx_head(const struct depot_tx *tx);
 
-void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes orcpt, uint8_t notify);
+/* `final`: there is no alias data for it, so it need not be expanded. */
+void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final);
 void depot_tx_body(struct depot_tx *tx, struct bytes body);
 /* `display`: body_size, flags to add, message_id, subject. `done` follows. */
 void depot_tx_commit(struct depot_tx *tx, const struct envelope_head *display);

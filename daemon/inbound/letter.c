@@ -13,6 +13,7 @@ enum {
 struct held_rcpt {
     struct held_rcpt *next;
     struct bytes forward_path, orcpt;
+    bool final;
     uint8_t notify;
     bool blind;
 };
@@ -149,19 +150,20 @@ struct letter *letter_new(const struct letter_setup *setup, struct depot_tx *tx)
     return l;
 }
 
-bool letter_rcpt(struct letter *l, struct bytes forward_path, struct bytes orcpt, uint8_t notify)
+bool letter_rcpt(struct letter *l, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final)
 {
     struct held_rcpt *rcpt;
     void *memory;
 
     if (!l->split) {
-        depot_tx_rcpt(l->copies[0].tx, forward_path, orcpt, notify);
+        depot_tx_rcpt(l->copies[0].tx, forward_path, orcpt, notify, final);
         return true;
     }
     if (!is_ok(arena_take(&l->arena, sizeof *rcpt, &memory)))
         return false;
     rcpt = memory;
     rcpt->notify = notify;
+    rcpt->final = final;
     if (!is_ok(arena_copy(&l->arena, forward_path, &rcpt->forward_path)) ||
         !is_ok(arena_copy(&l->arena, orcpt, &rcpt->orcpt)))
         return false;
@@ -311,7 +313,7 @@ static void letter_split(struct letter *l)
     blind_find(l);
     for (const struct held_rcpt *rcpt = l->rcpts; rcpt != NULL && !l->failed; rcpt = rcpt->next)
         if (!rcpt->blind) {
-            depot_tx_rcpt(first->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify);
+            depot_tx_rcpt(first->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify, rcpt->final);
             first_taken = true;
         }
     if (first_taken)
@@ -322,7 +324,7 @@ static void letter_split(struct letter *l)
         if (c == NULL)
             continue;
         first_taken = true;
-        depot_tx_rcpt(c->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify);
+        depot_tx_rcpt(c->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify, rcpt->final);
         copy_begin(l, c, rcpt);
     }
     mem_free(l->header.data);

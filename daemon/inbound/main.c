@@ -103,6 +103,8 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
         depot_channel(ip->in.depot, fd);
     else if (peer == ROLE_AUTH && ip->in.clerk != NULL)
         clerk_channel(ip->in.clerk, fd);
+    else if (peer == ROLE_LOOKUP && ip->in.inquiry != NULL)
+        inquiry_channel(ip->in.inquiry, fd);
     else
         close(fd);
 }
@@ -234,9 +236,10 @@ static RESULT inbound_init(struct inbound_process *ip)
     TRY(census_open((uint64_t)getppid(), in->cfg->limits.sessions, &in->census));
     TRY(conn_room_new(in->loop, &in->room));
     in->clerk = clerk_new(in->loop, session_answered);
+    in->inquiry = inquiry_new(in->loop, session_rcpt_known);
     in->depot = depot_new(in->loop, &SESSION_DEPOT_HANDLERS, in);
     ip->doors = mem_take_zero((count + 1) * sizeof *ip->doors);
-    if (in->depot == NULL || in->clerk == NULL || ip->doors == NULL)
+    if (in->depot == NULL || in->clerk == NULL || in->inquiry == NULL || ip->doors == NULL)
         return FAIL(CODE_FULL, "out of memory");
     for (size_t i = 0; i <= count; i++)
         door_fill(&ip->doors[i], in, i < count ? &in->cfg->listens[i] : NULL);
@@ -256,6 +259,7 @@ static void inbound_fini(struct inbound_process *ip)
     conn_room_free(&in->room);
     depot_free(&in->depot);
     clerk_free(&in->clerk);
+    inquiry_free(&in->inquiry);
     census_close(&in->census);
     tls_store_free(&in->tls);
     users_fini(&in->users);

@@ -63,8 +63,10 @@ static bool user_is_listed(const struct config_domain *domain, struct bytes loca
         return true;
     if (!is_ok(address_put_unquoted(&plain, local_part)))
         return false;
+    struct bytes user = config_domain_user(domain, buf_bytes(&plain));
     for (size_t i = 0; i < domain->users.count; i++)
-        if (bytes_equal_nocase(domain->users.items[i], buf_bytes(&plain)))
+        if (bytes_equal_nocase(domain->users.items[i], buf_bytes(&plain)) ||
+            bytes_equal_nocase(domain->users.items[i], user))
             return true;
     return false;
 }
@@ -89,7 +91,8 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
     struct buf *room, struct policy_verdict *verdict_out)
 {
     const struct config_domain *domain;
-    bool postmaster = bytes_equal_nocase(path->local_part, BYTES("postmaster"));
+    bool role = bytes_equal_nocase(path->local_part, BYTES("postmaster")) ||
+                bytes_equal_nocase(path->local_part, BYTES("abuse"));
 
     *verdict_out = (struct policy_verdict){.accept = true, .forward_path = path->text};
     if (path->domain_kind == ADDRESS_DOMAIN_NONE) {
@@ -99,6 +102,8 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
         if (!is_ok(buf_put(room, BYTES("postmaster@"))) || !is_ok(buf_put(room, ours)))
             refuse(verdict_out, REPLY(451, 4, 3, 0, "The address is too long"), "too_long");
         verdict_out->forward_path = bytes_after(buf_bytes(room), before);
+        domain = config_domain_find(cfg, ours);
+        verdict_out->ask = verdict_out->accept && domain != NULL && config_domain_is_looked_up(domain);
         return;
     }
     domain = config_domain_find(cfg, ascii_domain);
@@ -106,8 +111,9 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
         judge_elsewhere(cfg, may_relay, ascii_domain, verdict_out);
         return;
     }
-    if (postmaster)
-        return; /* RFC 5321 4.5.1: always */
+    verdict_out->ask = config_domain_is_looked_up(domain);
+    if (role || verdict_out->ask)
+        return; /* RFC 5321 4.5.1, RFC 2142: postmaster and abuse always */
     if (domain->target.kind == ROUTE_ERROR)
         refuse(verdict_out, error_reply(&domain->target), "domain_error");
     else if (!user_is_listed(domain, path->local_part))

@@ -15,6 +15,7 @@ enum { POLICY_ROOM_SIZE = 2 * ADDRESS_SIZE_MAX + LANE_NAME_SIZE_MAX };
 
 struct policy_verdict {
     bool accept;
+    bool ask;                  /* accepted as far as the configuration tells: lookup knows whether the user exists */
     struct bytes forward_path; /* accepted: local@domain; a bare postmaster has got a domain of ours */
     struct reply reply;        /* refused */
     const char *why;           /* refused: one word for the log, a literal */

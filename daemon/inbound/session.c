@@ -30,6 +30,9 @@ struct session {
     struct depot_tx *tx;
     struct clerk_seat login;
     struct letter *letter; /* between us and the depot for what is submitted; it then owns tx */
+    struct inquiry_question question;
+    struct smtp_rcpt asked; /* the recipient of the open question; its views live in the core */
+    struct bytes asked_path;
     struct session_id id;
     struct conn_end client; /* who it is: the connection's peer, or whom a load balancer names */
     struct buf proxy;       /* the balancer's header while it is not whole */
@@ -174,6 +177,17 @@ static void on_check_mail(struct session *s, const struct smtp_mail *mail)
     }
 }
 
+static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, struct bytes forward_path, bool final)
+{
+    if (s->letter == NULL) {
+        depot_tx_rcpt(s->tx, forward_path, rcpt->orcpt, rcpt->notify, final);
+    } else if (!letter_rcpt(s->letter, forward_path, rcpt->orcpt, rcpt->notify, final)) {
+        answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
+        return;
+    }
+    answer_yes(s, (struct message_id){0}, (struct walltime){0});
+}
+
 static void on_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
 {
     uint8_t room_octets[POLICY_ROOM_SIZE], ascii_octets[DOMAIN_SIZE_MAX + 1];
@@ -194,13 +208,40 @@ static void on_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         answer_no(s, verdict.reply);
         return;
     }
-    if (s->letter == NULL) {
-        depot_tx_rcpt(s->tx, verdict.forward_path, rcpt->orcpt, rcpt->notify);
-    } else if (!letter_rcpt(s->letter, verdict.forward_path, rcpt->orcpt, rcpt->notify)) {
-        answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
+    if (!verdict.ask) {
+        rcpt_take(s, rcpt, verdict.forward_path, false);
         return;
     }
-    answer_yes(s, (struct message_id){0}, (struct walltime){0});
+    s->asked = *rcpt;
+    s->asked_path = rcpt->forward_path.text;
+    s->question.owner = s;
+    if (rcpt->forward_path.domain_kind == ADDRESS_DOMAIN_NONE &&
+        !is_ok(arena_copy(&s->arena, verdict.forward_path, &s->asked_path)))
+        session_rcpt_known(s, RCPT_LATER);
+    else
+        inquiry_ask(s->in->inquiry, &s->question, s->asked_path);
+}
+
+/* What lookup said of the recipient, or what its silence means. */
+void session_rcpt_known(void *owner, enum rcpt_known known)
+{
+    struct session *s = owner;
+
+    switch (known) {
+    case RCPT_FINAL:
+    case RCPT_ALIAS:
+        rcpt_take(s, &s->asked, s->asked_path, known == RCPT_FINAL);
+        break;
+    case RCPT_UNKNOWN:
+        s->rcpt_why = "user_unknown";
+        answer_no(s, REPLY(550, 5, 1, 1, "There is no such mailbox here"));
+        break;
+    default:
+        s->rcpt_why = "lookup";
+        answer_no(s, REPLY(451, 4, 3, 0, "The recipient cannot be checked at present, try again later"));
+        break;
+    }
+    session_go_on(s);
 }
 
 static void on_commit(struct session *s, const struct smtp_commit *commit)
@@ -690,6 +731,7 @@ static void on_closed(void *owner, struct conn *c)
         depot_tx_leave(&s->tx);
     if (in->clerk != NULL)
         clerk_leave(in->clerk, &s->login);
+    inquiry_leave(&s->question);
     if (s->counted)
         census_leave(in->census, s->place);
     *s->link = s->next;

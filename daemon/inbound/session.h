@@ -14,6 +14,7 @@
 #include "daemon/inbound/census.h"
 #include "daemon/inbound/clerk.h"
 #include "daemon/inbound/depot.h"
+#include "daemon/inbound/inquiry.h"
 #include "daemon/inbound/users.h"
 #include "smtp/server.h"
 
@@ -32,7 +33,8 @@ struct inbound {
     const struct config *cfg;
     struct conn_room *room;
     struct depot *depot;
-    struct clerk *clerk; /* NULL: no listener has auth */
+    struct clerk *clerk;     /* NULL: no listener has auth */
+    struct inquiry *inquiry; /* whom lookup knows */
     struct census *census;
     struct tls_store *tls; /* NULL: no certificate */
     struct users users;
@@ -50,5 +52,6 @@ struct session *session_next(const struct session *s);
 extern const struct depot_handlers SESSION_DEPOT_HANDLERS;
 /* The clerk's handler. */
 void session_answered(void *owner, enum auth_outcome outcome, struct bytes text);
+void session_rcpt_known(void *owner, enum rcpt_known known);
 
 #endif

@@ -132,6 +132,8 @@ ENUM_FIELD(tx_outcome, TX_OUTCOME_COUNT)
 ENUM_FIELD(job_outcome, JOB_OUTCOME_COUNT)
 ENUM_FIELD(auth_outcome, AUTH_OUTCOME_COUNT)
 ENUM_FIELD(lane_verdict, LANE_VERDICT_COUNT)
+ENUM_FIELD(child_kind, CHILD_KIND_COUNT)
+ENUM_FIELD(rcpt_known, RCPT_KNOWN_COUNT)
 
 /* --- messages --- */
 
@@ -238,7 +240,7 @@ static bool role_is(enum ipc_role role, enum ipc_role allowed)
 {
     switch (allowed) {
     case ROLE_WORKER:
-        return role == ROLE_OUTBOUND || role == ROLE_LOCAL;
+        return role == ROLE_OUTBOUND || role == ROLE_LOCAL || role == ROLE_LOOKUP;
     case ROLE_CHILD:
         return role < ROLE_COUNT && role != ROLE_SUPERVISOR;
     default:
@@ -279,7 +281,7 @@ size_t msg_frame_size_max(enum msg_kind kind)
 
 const char *ipc_role_name(enum ipc_role role)
 {
-    static const char *const names[ROLE_COUNT] = {"supervisor", "inbound", "queued", "outbound", "local", "auth"};
+    static const char *const names[ROLE_COUNT] = {"supervisor", "inbound", "queued", "outbound", "local", "auth", "lookup"};
 
     return (unsigned)role < ROLE_COUNT ? names[role] : "unknown";
 }

@@ -36,6 +36,8 @@ enum msg_kind {
 #define MSG_FIELD_job_outcome enum job_outcome
 #define MSG_FIELD_auth_outcome enum auth_outcome
 #define MSG_FIELD_lane_verdict enum lane_verdict
+#define MSG_FIELD_child_kind enum child_kind
+#define MSG_FIELD_rcpt_known enum rcpt_known
 
 #define F(type, name) MSG_FIELD_##type name;
 #define MSG(name, from, to, bound, fields)                                                                             \

@@ -14,9 +14,10 @@ enum ipc_role {
     ROLE_OUTBOUND,
     ROLE_LOCAL,
     ROLE_AUTH,
+    ROLE_LOOKUP,
     ROLE_COUNT,
     /* groups, for the direction check only */
-    ROLE_WORKER, /* outbound or local */
+    ROLE_WORKER, /* outbound, local or lookup */
     ROLE_CHILD,  /* any but the supervisor */
 };
 
@@ -46,7 +47,26 @@ enum job_outcome {
     JOB_DEFERRED,
     JOB_FAILED,
     JOB_AGAIN, /* not tried in this attempt (452 after some RCPTs, 421 between transactions): due again at once, not counted */
+    JOB_EXPANDED, /* lookup only: its children came before it (Q3) */
     JOB_OUTCOME_COUNT,
+};
+
+/* job_child: what one of the recipients is that another one stands for. */
+enum child_kind {
+    CHILD_ADDRESS, /* text goes where its route leads, and is not expanded again */
+    CHILD_UNKNOWN, /* text is an address of ours that does not exist: it fails as if it had been given so */
+    CHILD_COMMAND, /* text is a command line */
+    CHILD_FILE,    /* text is an absolute path */
+    CHILD_KIND_COUNT,
+};
+
+/* rcpt_answer: what lookup knows of a recipient in a domain of ours. */
+enum rcpt_known {
+    RCPT_FINAL, /* a mailbox, without alias data */
+    RCPT_ALIAS, /* to be expanded */
+    RCPT_UNKNOWN,
+    RCPT_LATER, /* cannot be told now */
+    RCPT_KNOWN_COUNT,
 };
 
 #endif

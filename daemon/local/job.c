@@ -104,7 +104,7 @@ static RESULT target_path(const struct local_job *job, const struct target *t, s
     if (found == NULL || found->maildir.size == 0)
         return FAIL(CODE_GONE, "the domain has no mailboxes in the configuration any more");
     TRY(address_put_unquoted(&local_part, bytes_head(t->rcpt.forward_path, (size_t)at)));
-    TRY(mailbox_path_put(path, found->maildir, buf_bytes(&local_part), buf_bytes(&domain)));
+    TRY(mailbox_path_put(path, found->maildir, config_domain_user(found, buf_bytes(&local_part)), buf_bytes(&domain)));
     return buf_put_octet(path, 0);
 }
 

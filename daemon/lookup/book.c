@@ -11,24 +11,6 @@ struct book_page *book_find(const struct book *b, struct bytes path, enum alias_
     return page;
 }
 
-bool book_domain_has_aliases(const struct config_domain *d)
-{
-    return d->aliases.count + d->virtual.count > 0;
-}
-
-bool book_domain_has_user_files(const struct config_domain *d)
-{
-    for (size_t i = 0; i < d->users.count; i++)
-        if (d->users.items[i].data[0] == '/')
-            return true;
-    return false;
-}
-
-struct bytes book_user_of(const struct config_domain *d, struct bytes local_part)
-{
-    return config_domain_user(d, local_part);
-}
-
 bool book_is_role_mailbox(struct bytes local_part)
 {
     return bytes_equal_nocase(local_part, BYTES("postmaster")) || bytes_equal_nocase(local_part, BYTES("abuse"));
@@ -113,7 +95,7 @@ enum book_answer book_ask(const struct book *b, const struct config_domain *d, s
         virtual_out = &unused_form;
     if (!is_ok(address_put_unquoted(&plain, local_part)))
         return BOOK_UNKNOWN;
-    struct bytes whole = buf_bytes(&plain), user = book_user_of(d, whole);
+    struct bytes whole = buf_bytes(&plain), user = config_domain_user(d, whole);
     *entry_out = name_entry(b, d, whole, virtual_out, &broken);
     if (*entry_out == NULL && user.size != whole.size)
         *entry_out = name_entry(b, d, user, virtual_out, &broken);

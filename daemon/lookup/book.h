@@ -37,12 +37,7 @@ enum book_answer {
 
 struct book_page *book_find(const struct book *b, struct bytes path, enum alias_form form, bool users);
 
-/* Whether mail for the domain must be expanded at all, and whether its users stand in files. */
-bool book_domain_has_aliases(const struct config_domain *d);
-bool book_domain_has_user_files(const struct config_domain *d);
-
-/* The local part (no quotes) without its subaddress; the whole when it has none. */
-struct bytes book_user_of(const struct config_domain *d, struct bytes local_part);
+/* postmaster and abuse, of every domain (RFC 5321 4.5.1, RFC 2142). */
 bool book_is_role_mailbox(struct bytes local_part);
 
 /* `local_part` as in the canonical address. entry_out (may be NULL) is set with BOOK_ALIAS, virtual_out tells its form. */

@@ -24,7 +24,11 @@ bool engine_is_active(const struct engine *e, struct message_id id, uint32_t n)
 
 static enum ipc_role lane_role(struct bytes lane)
 {
-    return bytes_equal(lane, BYTES("local")) || bytes_starts(lane, BYTES("pipe:")) ? ROLE_LOCAL : ROLE_OUTBOUND;
+    if (bytes_equal(lane, LANE_EXPAND))
+        return ROLE_LOOKUP;
+    return bytes_equal(lane, BYTES("local")) || bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:"))
+               ? ROLE_LOCAL
+               : ROLE_OUTBOUND;
 }
 
 /* A lane keeps to the worker that its name hashes to, for the sake of kept connections, until that one has clearly more to
@@ -59,7 +63,7 @@ void dispatch_slots_changed(struct engine *e)
     uint32_t slots = 0;
 
     for (struct engine_peer *p = e->peers; p != NULL; p = p->next)
-        if (p->role == ROLE_OUTBOUND || p->role == ROLE_LOCAL)
+        if (p->role == ROLE_OUTBOUND || p->role == ROLE_LOCAL || p->role == ROLE_LOOKUP)
             slots += p->slots;
     scheduler_configure(e->scheduler,
         &(struct scheduler_config){
@@ -107,7 +111,7 @@ static RESULT job_new(
 
     if (job == NULL)
         return FAIL(CODE_FULL, "out of memory");
-    arena_init(&job->arena, JOB_ARENA_SIZE_MAX);
+    arena_init(&job->arena, bytes_equal(lane_name, LANE_EXPAND) ? EXPANSION_ARENA_SIZE_MAX : JOB_ARENA_SIZE_MAX);
     job->job.value = ++e->last_job;
     job->id = id;
     job->lane = lane;
@@ -186,6 +190,8 @@ static RESULT job_say_recipients(struct engine *e, struct engine_peer *worker, s
             row_is_damaged(e, job->id);
             return job->rcpt_count > 0 ? OK : r;
         }
+        if (job->rcpt_count > 0 && !bytes_equal(rcpt.sender, job->sender))
+            return OK; /* another reverse-path is another transaction; it is due, so the lane comes again */
         job->rcpts[job->rcpt_count++].n = rcpt.n;
         engine_send(e, worker, &(struct msg){.kind = MSG_job_rcpt, .job_rcpt = {.job = job->job, .rcpt = rcpt}});
         do {
@@ -200,6 +206,18 @@ static RESULT job_say_recipients(struct engine *e, struct engine_peer *worker, s
     }
 }
 
+/* The reverse-path of the first recipient, which those who join it share. */
+static RESULT job_sender(struct engine *e, struct job *job, uint32_t n)
+{
+    struct recipient rcpt;
+
+    struct result r = store_recipient_get(e->store, job->id, n, &rcpt);
+    if (is_ok(r))
+        return arena_copy(&job->arena, rcpt.sender, &job->sender);
+    row_is_damaged(e, job->id);
+    return r;
+}
+
 static RESULT job_start(struct engine *e, struct engine_peer *worker, struct lane *lane, const struct store_due *due,
     struct walltime now, struct walltime *more_out)
 {
@@ -212,6 +230,14 @@ static RESULT job_start(struct engine *e, struct engine_peer *worker, struct lan
         return got;
     }
     TRY(job_new(e, lane, scheduler_lane_name(lane), due->id, &job));
+    struct result known = job_sender(e, job, due->n);
+    if (!is_ok(known)) {
+        map_remove(&e->jobs, job->job.value);
+        job_free(job);
+        return known;
+    }
+    if (job->sender.size > 0)
+        head.reverse_path = job->sender;
     engine_send(e, worker,
         &(struct msg){.kind = MSG_job_begin, .job_begin = {.job = job->job, .lane = job->lane_name, .head = head}});
     struct result said = job_say_recipients(e, worker, job, *due, now, more_out);
@@ -344,10 +370,24 @@ static RESULT result_take(struct job *job, const struct msg_job_result *m)
     TRY(arena_copy(&job->arena, bytes_head(m->host, DOMAIN_SIZE_MAX), &at->host));
     TRY(arena_copy(&job->arena, bytes_head(m->address, DISPLAY_FIELD_SIZE_MAX), &at->address));
     TRY(arena_copy(&job->arena, bytes_head(m->tls, DISPLAY_FIELD_SIZE_MAX), &at->tls));
+    if (m->outcome == JOB_EXPANDED && at->child_count == 0)
+        return FAIL(CODE_REFUSED, "expanded to nobody");
     at->outcome = m->outcome;
     at->dsn_passed = m->dsn_passed;
     at->has_result = true;
     return OK;
+}
+
+static RESULT child_take(struct job *job, const struct msg_job_child *m)
+{
+    struct job_rcpt *at = job_rcpt_find(job, m->n);
+    struct bytes path = m->kind == CHILD_ADDRESS || m->kind == CHILD_UNKNOWN ? m->text : m->address;
+
+    if (at == NULL || at->has_result)
+        return FAIL(CODE_REFUSED, "child of a recipient that is not in the job");
+    if (path.size == 0 || path.size > ADDRESS_SIZE_MAX || m->text.size == 0)
+        return FAIL(CODE_CORRUPT, "child without an address");
+    return expansion_child_take(job, at, m);
 }
 
 /* The slot is free from here on; the recipients stay in flight until their results are durable (E4). */
@@ -389,6 +429,9 @@ RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct
     case MSG_job_result:
         job = map_get(&e->jobs, msg->job_result.job.value);
         return job == NULL || job->worker != peer ? OK : result_take(job, &msg->job_result);
+    case MSG_job_child:
+        job = map_get(&e->jobs, msg->job_child.job.value);
+        return job == NULL || job->worker != peer ? OK : child_take(job, &msg->job_child);
     case MSG_job_end:
         job = map_get(&e->jobs, msg->job_end.job.value);
         if (job == NULL || job->worker != peer)

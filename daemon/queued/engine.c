@@ -8,6 +8,14 @@ static void batch_reset(struct batch *b)
     b->done_end = &b->done;
 }
 
+static bool config_has_aliases(const struct config *cfg)
+{
+    for (size_t i = 0; i < cfg->domain_count; i++)
+        if (config_domain_has_aliases(&cfg->domains[i]))
+            return true;
+    return false;
+}
+
 struct engine *engine_new(const struct engine_setup *setup)
 {
     struct engine *e = mem_take_zero(sizeof *e);
@@ -15,6 +23,7 @@ struct engine *engine_new(const struct engine_setup *setup)
     if (e == NULL)
         return NULL;
     e->cfg = setup->config;
+    e->has_aliases = config_has_aliases(setup->config);
     e->store = setup->store;
     e->ports = setup->ports;
     e->rng.state = setup->seed;
@@ -172,6 +181,7 @@ RESULT engine_start(struct engine *e, struct walltime now)
 void engine_configure(struct engine *e, const struct config *cfg)
 {
     e->cfg = cfg;
+    e->has_aliases = config_has_aliases(cfg);
     dispatch_slots_changed(e);
 }
 
@@ -253,6 +263,21 @@ RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, 
     return r;
 }
 
+RESULT engine_route_first(
+    struct engine *e, const struct recipient *rcpt, struct buf *lane_room, struct route_choice *choice_out)
+{
+    TRY(engine_route(e, rcpt->forward_path, lane_room, choice_out));
+    if (choice_out->route == NULL || !choice_out->route->is_domain ||
+        bytes_equal(rcpt->lane, BYTES(RECIPIENT_LANE_FINAL)))
+        return OK;
+    const struct config_domain *domain = config_domain_find(e->cfg, choice_out->route->pattern);
+    if (domain != NULL && config_domain_has_aliases(domain)) {
+        choice_out->kind = ROUTE_CHOICE_LANE;
+        choice_out->lane = LANE_EXPAND;
+    }
+    return OK;
+}
+
 /* --- effects --- */
 
 RESULT effect_add(struct engine *e, const struct effect *effect)
@@ -304,6 +329,9 @@ static void effect_play(struct engine *e, const struct effect *f)
         return;
     case EFFECT_DISCARDED:
         LOG(DISCARDED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to));
+        return;
+    case EFFECT_EXPANDED:
+        LOG(EXPANDED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_NUM("children", f->count));
         return;
     case EFFECT_MESSAGE_DONE:
         LOG(MESSAGE_DONE, LOG_MSG("id", f->id));

@@ -24,6 +24,7 @@ enum {
     COMMIT_RETRY_MS = 1000,
     TX_ARENA_SIZE_MAX = 67108864, /* RCPT_COUNT_MAX recipients */
     JOB_ARENA_SIZE_MAX = 1048576, /* JOB_RCPT_COUNT_MAX results with their replies */
+    EXPANSION_ARENA_SIZE_MAX = 268435456,
     SCRATCH_SIZE_MAX = 268435456, /* the notes of one batch */
     HISTORY_EXPIRE_EVERY_MS = 60000,
     HISTORY_EXPIRE_PAUSE_MS = 100, /* between portions, when there is much to forget */
@@ -69,13 +70,21 @@ struct spill {
     struct buf body;
 };
 
-/* --- jobs (dispatch.c, outcome.c) --- */
+/* --- jobs (dispatch.c, expansion.c, outcome.c) --- */
+struct job_child {
+    struct job_child *next;
+    enum child_kind kind;
+    struct bytes text, address, owner;
+};
+
 struct job_rcpt {
     uint32_t n;
     bool has_result;
     bool dsn_passed;
     enum job_outcome outcome;
     struct bytes status, reply, host, address, tls;
+    struct job_child *children, **children_end; /* JOB_EXPANDED */
+    uint32_t child_count;
 };
 
 struct job {
@@ -89,6 +98,7 @@ struct job {
     enum lane_verdict verdict;
     bool uncertain;
     struct bytes lane_name, transcript;
+    struct bytes sender;         /* the reverse-path of its recipients where it is not the message's own */
     struct job *next_of_message; /* flights */
     struct job *next;            /* in the batch */
 };
@@ -100,6 +110,7 @@ enum effect_kind {
     EFFECT_DEFERRED,
     EFFECT_FAILED,
     EFFECT_DISCARDED,
+    EFFECT_EXPANDED,
     EFFECT_MESSAGE_DONE,
     EFFECT_DSN_QUEUED,
     EFFECT_DOUBLE_BOUNCE,
@@ -163,6 +174,7 @@ struct engine {
     uint8_t *dsn_room; /* DSN_SIZE_MAX */
     struct walltime commit_after, save_after, expire_after;
     bool open, open_known;
+    bool has_aliases; /* a domain of the configuration has: only then is a message looked at for expansion */
     bool paused;   /* by the postmaster: as if there were no room */
     bool save_now; /* lane health that the postmaster changed does not wait SAVE_DELAY_MS */
     bool rescan; /* the schedule in memory may lack a lane: read them again */
@@ -181,6 +193,11 @@ struct bytes path_domain(struct bytes path);
 /* The lane of a forward-path, in `lane_room`; a route that is an error or cannot be named comes back as ROUTE_CHOICE_ERROR. */
 RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out);
 
+/* The same for a recipient that may have alias data: those of a domain that has some go to LANE_EXPAND first. */
+RESULT engine_route_first(
+    struct engine *e, const struct recipient *rcpt, struct buf *lane_room, struct route_choice *choice_out);
+#define LANE_EXPAND BYTES("expand")
+
 /* intake.c */
 RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now);
 void intake_peer_gone(struct engine *e, struct engine_peer *peer);
@@ -197,6 +214,20 @@ void dispatch_peer_gone(struct engine *e, struct engine_peer *peer, struct wallt
 void dispatch_landed(
     struct engine *e, struct job *job); /* the commit with its results is durable: out of flights, freed */
 void dispatch_slots_changed(struct engine *e);
+
+/* A recipient whose route is an error: it is reported in the transaction that would have stored it. */
+RESULT intake_refused(struct engine *e, const struct envelope_head *head, const struct recipient *rcpt,
+    const struct route_choice *choice, struct bytes content, struct walltime now);
+
+/* expansion.c */
+RESULT expansion_child_take(struct job *job, struct job_rcpt *at, const struct msg_job_child *m);
+/* Stores the children of one recipient (Q3); those that the message reaches by another way are left out. *next_n is the
+ * first free number of a recipient. */
+RESULT expansion_apply(struct engine *e, const struct envelope_head *head, const struct recipient *parent,
+    const struct job_rcpt *at, uint32_t *next_n, struct walltime now);
+/* Remembers that the message reaches `rcpt` over its lane; *fresh_out is false when it does already. */
+RESULT expansion_remember(
+    struct engine *e, struct message_id id, struct bytes path, struct bytes lane, bool *fresh_out);
 
 /* postmaster.c */
 /* Carries out deletions and bounces whose window is over, a portion of them; part of a batch. */

@@ -289,65 +289,94 @@ void intake_spilled(struct engine *e, const struct spill *spill)
             &(struct msg){.kind = MSG_tx_credit, .tx_credit = {.id = tx->id, .size = (uint32_t)spill->body.size}});
 }
 
-/* A recipient whose route is an error: it is reported in the transaction that accepts the message. */
-static RESULT publish_refused(
-    struct engine *e, struct tx *tx, const struct tx_rcpt *at, const struct route_choice *choice, struct walltime now)
+RESULT intake_refused(struct engine *e, const struct envelope_head *head, const struct recipient *rcpt,
+    const struct route_choice *choice, struct bytes content, struct walltime now)
 {
     struct dsn_recipient told = {
-        .forward_path = at->rcpt.forward_path,
-        .orcpt = at->rcpt.orcpt,
+        .forward_path = rcpt->forward_path,
+        .orcpt = rcpt->orcpt,
         .status = choice->route == NULL ? BYTES("5.1.2") : choice->route->target.status,
         .reply = choice->route == NULL ? BYTES("the domain has no name in the DNS") : choice->route->target.text,
         .last_attempt = now,
     };
-    struct bytes content = {tx->body.data, tx->body.size};
     struct message_id dsn = {0};
 
-    if (tx->chunk_count > 0)
-        TRY(store_body_get(e->store, tx->id, 0, DSN_ORIGINAL_SIZE_MAX, &content));
-    if (dsn_wanted(DSN_FAILED, &tx->head, &at->rcpt))
-        TRY(outcome_notify(e, DSN_FAILED, &tx->head, &told, 1, content, now, &dsn));
+    if (dsn_wanted(DSN_FAILED, head, rcpt))
+        TRY(outcome_notify(e, DSN_FAILED, head, &told, 1, content, now, &dsn));
     return effect_add(e, &(struct effect){.kind = EFFECT_FAILED,
-                             .id = tx->id,
-                             .n = at->rcpt.n,
+                             .id = head->id,
+                             .n = rcpt->n,
                              .count = 1,
-                             .to = at->rcpt.forward_path,
+                             .to = rcpt->forward_path,
                              .reply = told.reply});
 }
 
-/* Stores one recipient where its route leads; *kept_out tells whether it needs the message. */
+static RESULT publish_refused(
+    struct engine *e, struct tx *tx, const struct tx_rcpt *at, const struct route_choice *choice, struct walltime now)
+{
+    struct bytes content = {tx->body.data, tx->body.size};
+
+    if (tx->chunk_count > 0)
+        TRY(store_body_get(e->store, tx->id, 0, DSN_ORIGINAL_SIZE_MAX, &content));
+    return intake_refused(e, &tx->head, &at->rcpt, choice, content, now);
+}
+
+/* Stores one recipient where its route leads; *kept_out tells whether it needs the message. `expands`: another recipient of the
+ * message is expanded, so this one is remembered, and left out when it is there already. */
 static RESULT publish_recipient(
-    struct engine *e, struct tx *tx, struct tx_rcpt *at, struct walltime now, bool *kept_out)
+    struct engine *e, struct tx *tx, struct tx_rcpt *at, bool expands, struct walltime now, bool *kept_out)
 {
     uint8_t room[LANE_NAME_SIZE_MAX];
     struct buf lane = BUF(room);
     struct route_choice choice;
+    bool fresh = true;
 
-    TRY(engine_route(e, at->rcpt.forward_path, &lane, &choice));
+    TRY(engine_route_first(e, &at->rcpt, &lane, &choice));
     *kept_out = false;
     if (choice.kind == ROUTE_CHOICE_DISCARD)
         return effect_add(
             e, &(struct effect){.kind = EFFECT_DISCARDED, .id = tx->id, .n = at->rcpt.n, .to = at->rcpt.forward_path});
     if (choice.kind == ROUTE_CHOICE_ERROR)
         return publish_refused(e, tx, at, &choice, now);
-    at->rcpt.lane = choice.lane;
-    at->rcpt.state =
+    if (expands && !bytes_equal(choice.lane, LANE_EXPAND))
+        TRY(expansion_remember(e, tx->id, at->rcpt.forward_path, choice.lane, &fresh));
+    if (!fresh)
+        return OK;
+    struct recipient rcpt = at->rcpt;
+    rcpt.lane = choice.lane;
+    rcpt.state =
         choice.kind == ROUTE_CHOICE_HOLD || (tx->head.flags & ENVELOPE_HELD) != 0 ? RECIPIENT_HELD : RECIPIENT_WAITING;
-    at->rcpt.next_try = now;
-    TRY(store_recipient_put(e->store, tx->id, &at->rcpt));
+    rcpt.next_try = now;
+    TRY(store_recipient_put(e->store, tx->id, &rcpt));
     *kept_out = true;
-    if (at->rcpt.state == RECIPIENT_HELD)
+    if (rcpt.state == RECIPIENT_HELD)
         return OK;
     return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = choice.lane, .due = now});
 }
 
+static RESULT publish_expands(struct engine *e, const struct tx *tx, bool *expands_out)
+{
+    *expands_out = false;
+    for (const struct tx_rcpt *at = tx->rcpts; at != NULL && !*expands_out; at = at->next) {
+        uint8_t room[LANE_NAME_SIZE_MAX];
+        struct buf lane = BUF(room);
+        struct route_choice choice;
+
+        TRY(engine_route_first(e, &at->rcpt, &lane, &choice));
+        *expands_out = choice.kind == ROUTE_CHOICE_LANE && bytes_equal(choice.lane, LANE_EXPAND);
+    }
+    return OK;
+}
+
 RESULT intake_publish(struct engine *e, struct tx *tx, struct walltime now)
 {
-    bool kept = false;
+    bool kept = false, expands = false;
 
+    if (e->has_aliases)
+        TRY(publish_expands(e, tx, &expands));
     for (struct tx_rcpt *at = tx->rcpts; at != NULL; at = at->next) {
         bool kept_one = false;
-        TRY(publish_recipient(e, tx, at, now, &kept_one));
+        TRY(publish_recipient(e, tx, at, expands, now, &kept_one));
         kept = kept || kept_one;
     }
     if (!kept)

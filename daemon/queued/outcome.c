@@ -14,6 +14,8 @@ struct outcome {
     struct job *job;
     struct walltime now;
     struct envelope_head head; /* in the scratch arena */
+    struct bytes reverse_path; /* of the message; head has that of the job's recipients */
+    uint32_t next_n;           /* the first free number of a recipient */
     struct walltime next_try;  /* one for all recipients of the job, so that they stay together; {0}: not chosen yet */
     struct told *told[DSN_KIND_COUNT];
 };
@@ -21,7 +23,7 @@ struct outcome {
 static bool is_local_lane(struct bytes lane)
 {
     return bytes_equal(lane, BYTES("local")) || bytes_starts(lane, BYTES("lmtp:")) ||
-           bytes_starts(lane, BYTES("pipe:"));
+           bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:"));
 }
 
 /* A reply begins with three digits; reasons of our own with a status or a word. */
@@ -193,6 +195,26 @@ static RESULT again(struct outcome *o, const struct recipient *rcpt)
     return effect_add(o->e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = rcpt->lane, .due = rcpt->next_try});
 }
 
+/* Its children take its place (Q3). */
+static RESULT expanded(struct outcome *o, const struct recipient *rcpt, const struct job_rcpt *at, bool first)
+{
+    TRY(expansion_apply(o->e, &o->head, rcpt, at, &o->next_n, o->now));
+    TRY(history_put(o, ATTEMPT_EXPANDED, rcpt, at, first));
+    return store_recipient_delete(o->e->store, o->job->id, rcpt);
+}
+
+/* Numbers are never used twice, so the head keeps how far they went. */
+static RESULT head_update(struct outcome *o)
+{
+    struct envelope_head head = o->head;
+
+    if (o->next_n == head.rcpt_count)
+        return OK;
+    head.rcpt_count = o->next_n;
+    head.reverse_path = o->reverse_path;
+    return store_message_put(o->e->store, &head);
+}
+
 static RESULT recipient_apply(struct outcome *o, struct job_rcpt *at, bool first)
 {
     struct recipient row, rcpt;
@@ -218,6 +240,8 @@ static RESULT recipient_apply(struct outcome *o, struct job_rcpt *at, bool first
         return failed(o, &rcpt, at, first);
     case JOB_AGAIN:
         return again(o, &rcpt);
+    case JOB_EXPANDED:
+        return expanded(o, &rcpt, at, first);
     default:
         return deferred(o, &rcpt, at, first);
     }
@@ -252,10 +276,15 @@ RESULT outcome_apply(struct engine *e, struct job *job, struct walltime now)
     }
     TRY(got);
     TRY(envelope_head_copy(&e->scratch, &row, &o.head));
+    o.next_n = o.head.rcpt_count;
+    o.reverse_path = o.head.reverse_path;
+    if (job->sender.size > 0)
+        o.head.reverse_path = job->sender;
     for (uint32_t i = 0; i < job->rcpt_count; i++)
         TRY(recipient_apply(&o, &job->rcpts[i], i == 0));
     for (enum dsn_kind kind = 0; kind < DSN_KIND_COUNT; kind++)
         TRY(tell(&o, kind));
+    TRY(head_update(&o));
     TRY(store_message_finish(e->store, job->id, &done));
     if (!done)
         return OK;
@@ -335,7 +364,7 @@ RESULT outcome_notify(struct engine *e, enum dsn_kind kind, const struct envelop
     TRY(dsn_write(&body,
         &(struct dsn_config){.hostname = e->cfg->hostname, .return_size_max = e->cfg->dsn_return_size_max}, &report,
         &body_type, &utf8));
-    TRY(engine_route(e, to, &lane, &choice));
+    TRY(engine_route_first(e, &(struct recipient){.forward_path = to}, &lane, &choice));
     if (choice.kind == ROUTE_CHOICE_DISCARD || choice.kind == ROUTE_CHOICE_ERROR)
         return effect_add(e, &(struct effect){.kind = EFFECT_DOUBLE_BOUNCE,
                                  .id = head->id,

@@ -109,13 +109,13 @@ static uint32_t wanted_of(const struct supervisor *s, enum ipc_role role)
     return role == ROLE_INBOUND ? tree(s)->processes.inbound : role == ROLE_OUTBOUND ? tree(s)->processes.outbound : 1;
 }
 
-/* queued with all who bring or take mail, over generations (S2); auth with the inbound processes of its own. */
+/* queued with all who bring or take mail, over generations (S2); auth and lookup with the inbound processes of their own. */
 static bool work_together(const struct child *a, const struct child *b)
 {
     enum ipc_role low = a->role < b->role ? a->role : b->role, high = a->role < b->role ? b->role : a->role;
 
-    if (high == ROLE_AUTH)
-        return low == ROLE_INBOUND && a->generation == b->generation;
+    if (high == ROLE_AUTH || high == ROLE_LOOKUP)
+        return (low == ROLE_INBOUND && a->generation == b->generation) || (high == ROLE_LOOKUP && low == ROLE_QUEUED);
     return a->role != b->role && (a->role == ROLE_QUEUED || b->role == ROLE_QUEUED);
 }
 
@@ -159,6 +159,7 @@ static void role_start(struct supervisor *s, enum ipc_role role)
 static void workers_start(struct supervisor *s)
 {
     role_start(s, ROLE_AUTH);
+    role_start(s, ROLE_LOOKUP);
     role_start(s, ROLE_INBOUND);
     role_start(s, ROLE_OUTBOUND);
     role_start(s, ROLE_LOCAL);

@@ -99,6 +99,8 @@ FILL_ENUM(tx_outcome, TX_OUTCOME_COUNT)
 FILL_ENUM(job_outcome, JOB_OUTCOME_COUNT)
 FILL_ENUM(auth_outcome, AUTH_OUTCOME_COUNT)
 FILL_ENUM(lane_verdict, LANE_VERDICT_COUNT)
+FILL_ENUM(child_kind, CHILD_KIND_COUNT)
+FILL_ENUM(rcpt_known, RCPT_KNOWN_COUNT)
 
 #define F(type, name) fill_##type(rng, &m->name);
 #define MSG(name, from, to, bound, fields)                                                                             \
@@ -204,7 +206,7 @@ static void test_full_leaves_the_buffer(void **state)
 
 static bool role_in(enum ipc_role role, enum ipc_role group)
 {
-    return role == group || (group == ROLE_WORKER && (role == ROLE_OUTBOUND || role == ROLE_LOCAL)) ||
+    return role == group || (group == ROLE_WORKER && (role == ROLE_OUTBOUND || role == ROLE_LOCAL || role == ROLE_LOOKUP)) ||
            (group == ROLE_CHILD && role != ROLE_SUPERVISOR);
 }
 

@@ -1,0 +1,206 @@
+#include "daemon/lookup/job.h"
+
+#include "smtp/address.h"
+#include "smtp/idna.h"
+
+struct lookup_job {
+    struct lookup_job *next;
+    struct job_id id;
+    struct arena arena;
+    bool damaged, null_sender;
+    struct bytes content;
+    uint32_t count;
+    struct {
+        uint32_t n;
+        struct bytes path;
+    } rcpts[JOB_RCPT_COUNT_MAX];
+};
+
+static struct lookup_job *job_find(struct lookup_desk *desk, struct job_id id)
+{
+    struct lookup_job *job = desk->jobs;
+
+    while (job != NULL && job->id.value != id.value)
+        job = job->next;
+    return job;
+}
+
+static void job_end(struct lookup_desk *desk, struct lookup_job *job, enum lane_verdict verdict)
+{
+    struct lookup_job **at = &desk->jobs;
+
+    if (desk->queued != NULL)
+        channel_send(desk->queued, &(struct msg){.kind = MSG_job_end, .job_end = {.job = job->id, .verdict = verdict}});
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    desk->job_count--;
+    arena_fini(&job->arena);
+    mem_free(job);
+}
+
+bool lookup_was_delivered_to(struct bytes content, struct bytes path)
+{
+    static const struct bytes field = BYTES_INIT("Delivered-To:");
+
+    while (content.size > 0) {
+        ptrdiff_t lf = bytes_index(content, '\n');
+        struct bytes line = lf == BYTES_NOT_FOUND ? content : bytes_head(content, (size_t)lf);
+
+        content = bytes_after(content, line.size + 1);
+        if (line.size > 0 && line.data[line.size - 1] == '\r')
+            line.size--;
+        if (line.size == 0)
+            return false; /* the end of the header block */
+        if (bytes_starts_nocase(line, field) && bytes_equal_nocase(bytes_trim(bytes_after(line, field.size)), path))
+            return true;
+    }
+    return false;
+}
+
+RESULT lookup_path_put(struct buf *out, struct bytes path)
+{
+    ptrdiff_t at = bytes_rindex(path, '@');
+
+    if (at == BYTES_NOT_FOUND)
+        return FAIL(CODE_SYNTAX, "the address has no domain");
+    TRY(buf_put(out, bytes_head(path, (size_t)at + 1)));
+    struct bytes domain = bytes_after(path, (size_t)at + 1);
+    return bytes_has_8bit(domain) ? idna_to_ascii(domain, out) : buf_put(out, domain);
+}
+
+/* --- answers --- */
+
+static void say_result(const struct lookup_desk *desk, const struct lookup_job *job, uint32_t n,
+    enum job_outcome outcome, const char *status, const char *reply)
+{
+    struct msg m = {.kind = MSG_job_result,
+        .job_result = {
+            .job = job->id, .n = n, .outcome = outcome, .status = bytes_of(status), .reply = bytes_of(reply)}};
+
+    if (desk->queued != NULL)
+        channel_send(desk->queued, &m);
+}
+
+static void say_leaf(const struct lookup_desk *desk, const struct lookup_job *job, uint32_t n, const struct leaf *leaf)
+{
+    static const enum child_kind kinds[] = {[LEAF_ADDRESS] = CHILD_ADDRESS,
+        [LEAF_UNKNOWN] = CHILD_UNKNOWN,
+        [LEAF_COMMAND] = CHILD_COMMAND,
+        [LEAF_FILE] = CHILD_FILE};
+    struct msg m = {.kind = MSG_job_child,
+        .job_child = {.job = job->id,
+            .n = n,
+            .kind = kinds[leaf->kind],
+            .text = leaf->text,
+            .address = leaf->address,
+            .owner = job->null_sender ? BYTES_NONE : leaf->owner}};
+
+    if (desk->queued != NULL)
+        channel_send(desk->queued, &m);
+}
+
+static void rcpt_expand(const struct lookup_desk *desk, struct lookup_job *job, uint32_t n, struct bytes path)
+{
+    uint8_t octets[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
+    struct buf ascii = BUF(octets);
+    struct expansion x;
+    struct arena arena;
+
+    if (!is_ok(lookup_path_put(&ascii, path)) || ascii.size > ADDRESS_SIZE_MAX) {
+        say_result(desk, job, n, JOB_FAILED, "5.1.3", "the address cannot be read");
+        return;
+    }
+    arena_init(&arena, LOOKUP_JOB_SIZE_MAX);
+    expand(desk->book, desk->cfg, &arena, buf_bytes(&ascii), &x);
+    switch (x.verdict) {
+    case EXPAND_LEAVES:
+        /* A mailbox by itself is no forwarding: whoever sends a delivered message here again means it. */
+        if ((x.leaf_count > 1 || x.leaves->kind != LEAF_ADDRESS || !bytes_equal_nocase(x.leaves->text, path)) &&
+            lookup_was_delivered_to(job->content, path)) {
+            say_result(desk, job, n, JOB_FAILED, "5.4.6",
+                "the message has been delivered to this address before: a mail loop");
+            break;
+        }
+        for (const struct leaf *leaf = x.leaves; leaf != NULL; leaf = leaf->next)
+            say_leaf(desk, job, n, leaf);
+        say_result(desk, job, n, JOB_EXPANDED, "2.0.0", "expanded");
+        break;
+    case EXPAND_UNKNOWN:
+        say_result(desk, job, n, JOB_FAILED, "5.1.1", x.why);
+        break;
+    case EXPAND_LOOP:
+    case EXPAND_TOO_MANY:
+        say_result(desk, job, n, JOB_FAILED, "5.4.6", x.why);
+        break;
+    case EXPAND_LATER:
+        say_result(desk, job, n, JOB_DEFERRED, "4.3.0", x.why);
+        break;
+    }
+    arena_fini(&arena);
+}
+
+/* --- what queued says --- */
+
+void lookup_job_begin(struct lookup_desk *desk, const struct msg_job_begin *m)
+{
+    struct lookup_job *job = mem_take_zero(sizeof *job);
+
+    if (job == NULL) {
+        channel_send(
+            desk->queued, &(struct msg){.kind = MSG_job_end, .job_end = {.job = m->job, .verdict = LANE_WORKER_LOST}});
+        return;
+    }
+    job->id = m->job;
+    job->null_sender = m->head.reverse_path.size == 0;
+    arena_init(&job->arena, 1048576);
+    job->next = desk->jobs;
+    desk->jobs = job;
+    desk->job_count++;
+}
+
+void lookup_job_rcpt(struct lookup_desk *desk, const struct msg_job_rcpt *m)
+{
+    struct lookup_job *job = job_find(desk, m->job);
+
+    if (job == NULL || job->count == JOB_RCPT_COUNT_MAX)
+        return;
+    job->rcpts[job->count].n = m->rcpt.n;
+    if (is_ok(arena_copy(&job->arena, m->rcpt.forward_path, &job->rcpts[job->count].path)))
+        job->count++;
+    else
+        job->damaged = true;
+}
+
+void lookup_job_body(struct lookup_desk *desk, const struct msg_job_body *m)
+{
+    struct lookup_job *job = job_find(desk, m->job);
+
+    if (job != NULL && m->offset == 0 && job->content.size == 0)
+        job->damaged = job->damaged || !is_ok(arena_copy(&job->arena, m->body, &job->content));
+}
+
+void lookup_job_run(struct lookup_desk *desk, struct job_id id)
+{
+    struct lookup_job *job = job_find(desk, id);
+
+    if (job == NULL)
+        return;
+    for (uint32_t i = 0; i < job->count && !job->damaged; i++)
+        rcpt_expand(desk, job, job->rcpts[i].n, job->rcpts[i].path);
+    job_end(desk, job, job->damaged ? LANE_WORKER_LOST : LANE_OK);
+}
+
+void lookup_job_cancel(struct lookup_desk *desk, struct job_id id)
+{
+    struct lookup_job *job = job_find(desk, id);
+
+    if (job != NULL)
+        job_end(desk, job, LANE_OK);
+}
+
+void lookup_jobs_drop(struct lookup_desk *desk)
+{
+    while (desk->jobs != NULL)
+        job_end(desk, desk->jobs, LANE_WORKER_LOST);
+}

@@ -1,0 +1,179 @@
+/* A recipient that stands for others is replaced by them in the transaction that removes it (Q3). What a message reaches is
+ * remembered by name with the message, so that a recipient who is reached by several ways, perhaps at different times, gets it
+ * once; a crash leaves either the parent or its children and their names.
+ *
+ * RFC 3461 5.2.7: an alias for one recipient hands NOTIFY and ORCPT on; one for several reports "expanded" where SUCCESS was
+ * asked for and hands the rest on; a list with an owner of its own is the end of the way for its sender: "delivered", and its
+ * members' fates are the owner's business. */
+#include "daemon/queued/engine_parts.h"
+
+RESULT expansion_child_take(struct job *job, struct job_rcpt *at, const struct msg_job_child *m)
+{
+    struct job_child *child;
+    void *memory = NULL;
+
+    TRY(arena_take(&job->arena, sizeof *child, &memory));
+    child = memory;
+    child->kind = m->kind;
+    TRY(arena_copy(&job->arena, m->text, &child->text));
+    TRY(arena_copy(&job->arena, m->address, &child->address));
+    TRY(arena_copy(&job->arena, bytes_head(m->owner, ADDRESS_SIZE_MAX), &child->owner));
+    if (at->children == NULL)
+        at->children_end = &at->children;
+    *at->children_end = child;
+    at->children_end = &child->next;
+    at->child_count++;
+    return OK;
+}
+
+/* Mailboxes of ours are one in any case of letters; elsewhere only the other host knows. */
+static RESULT name_put(struct engine *e, struct buf *name, struct bytes path)
+{
+    struct bytes domain = path_domain(path);
+    bool ours = domain.size == 0 || config_domain_find(e->cfg, domain) != NULL;
+
+    for (size_t i = 0; i < path.size; i++)
+        TRY(buf_put_octet(name, ours ? octet_lower(path.data[i]) : path.data[i]));
+    return OK;
+}
+
+RESULT expansion_remember(struct engine *e, struct message_id id, struct bytes path, struct bytes lane, bool *fresh_out)
+{
+    uint8_t octets[ADDRESS_SIZE_MAX + LANE_NAME_SIZE_MAX + 1];
+    struct buf name = BUF(octets);
+
+    /* A command or a file is itself whoever names it. */
+    if (bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:")))
+        TRY(buf_put(&name, lane));
+    else
+        TRY(name_put(e, &name, path));
+    return store_seen_put(e->store, id, buf_bytes(&name), fresh_out);
+}
+
+/* What is wrong with a child before it is stored. */
+static const struct route_choice REFUSED_NO_ROUTE = {.kind = ROUTE_CHOICE_ERROR};
+
+static RESULT child_route(struct engine *e, const struct job_child *child, const struct recipient *rcpt,
+    struct buf *lane, struct route_choice *choice)
+{
+    const char *prefix = child->kind == CHILD_FILE ? "file:" : "pipe:";
+
+    if (child->kind == CHILD_ADDRESS)
+        return engine_route(e, rcpt->forward_path, lane, choice);
+    *choice = (struct route_choice){.kind = ROUTE_CHOICE_LANE, .lane = LANE_EXPAND};
+    if (child->kind == CHILD_UNKNOWN)
+        return OK;
+    if (child->kind == CHILD_FILE && bytes_equal(child->text, BYTES("/dev/null"))) {
+        choice->kind = ROUTE_CHOICE_DISCARD;
+        return OK;
+    }
+    if (child->text.size + strlen(prefix) > LANE_NAME_SIZE_MAX) {
+        *choice = REFUSED_NO_ROUTE;
+        return OK;
+    }
+    TRY(buf_put_str(lane, prefix));
+    TRY(buf_put(lane, child->text));
+    choice->lane = buf_bytes(lane);
+    return OK;
+}
+
+/* What every child of a parent has in common. */
+struct brood {
+    const struct envelope_head *head;
+    const struct recipient *parent;
+    const struct job_rcpt *at;
+    struct bytes orcpt, content;
+    uint32_t stored;
+    bool owned; /* a child has got an owner of its own */
+};
+
+static uint8_t child_notify(const struct brood *b, const struct job_child *child)
+{
+    uint8_t notify = b->parent->notify;
+
+    if (child->owner.size > 0)
+        return 0;
+    if (b->at->child_count == 1 || (notify & DSN_NOTIFY_SUCCESS) == 0)
+        return notify;
+    notify &= (uint8_t)~DSN_NOTIFY_SUCCESS;
+    return notify == 0 ? DSN_NOTIFY_NEVER : notify;
+}
+
+static RESULT child_apply(
+    struct engine *e, struct brood *b, const struct job_child *child, uint32_t *next_n, struct walltime now)
+{
+    uint8_t room[LANE_NAME_SIZE_MAX];
+    struct buf lane = BUF(room);
+    struct route_choice choice;
+    bool fresh = true;
+    struct recipient rcpt = {
+        .n = *next_n,
+        .forward_path = child->kind == CHILD_ADDRESS || child->kind == CHILD_UNKNOWN ? child->text : child->address,
+        .orcpt = child->owner.size > 0 ? BYTES_NONE : b->orcpt,
+        .notify = child_notify(b, child),
+        .sender = child->owner.size > 0 ? child->owner : b->parent->sender,
+        .next_try = now,
+        .parent = b->parent->n + 1,
+    };
+
+    b->owned = b->owned || child->owner.size > 0;
+    if (rcpt.forward_path.size == 0 || rcpt.forward_path.size > ADDRESS_SIZE_MAX)
+        return FAIL(CODE_CORRUPT, "a child without an address"); /* looked at before: dispatch.c */
+    TRY(child_route(e, child, &rcpt, &lane, &choice));
+    if (choice.kind != ROUTE_CHOICE_DISCARD)
+        TRY(expansion_remember(e, b->head->id, rcpt.forward_path, choice.lane, &fresh));
+    if (!fresh)
+        return OK;
+    if (choice.kind == ROUTE_CHOICE_DISCARD)
+        return effect_add(
+            e, &(struct effect){.kind = EFFECT_DISCARDED, .id = b->head->id, .n = rcpt.n, .to = rcpt.forward_path});
+    if (choice.kind == ROUTE_CHOICE_ERROR)
+        return intake_refused(e, b->head, &rcpt, &choice, b->content, now);
+    rcpt.lane = choice.lane;
+    rcpt.state =
+        choice.kind == ROUTE_CHOICE_HOLD || b->parent->state == RECIPIENT_HELD ? RECIPIENT_HELD : RECIPIENT_WAITING;
+    TRY(store_recipient_put(e->store, b->head->id, &rcpt));
+    ++*next_n;
+    b->stored++;
+    if (rcpt.state == RECIPIENT_HELD)
+        return OK;
+    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = choice.lane, .due = now});
+}
+
+static RESULT expanded_tell(struct engine *e, const struct brood *b, struct walltime now)
+{
+    enum dsn_kind kind = b->owned ? DSN_DELIVERED : DSN_EXPANDED;
+    struct dsn_recipient told = {.forward_path = b->parent->forward_path,
+        .orcpt = b->parent->orcpt,
+        .status = BYTES("2.0.0"),
+        .reply =
+            b->owned ? BYTES("handed to the members of the list") : BYTES("handed to the recipients it stands for"),
+        .last_attempt = now,
+        .attempts = b->parent->attempts + 1};
+    struct message_id dsn;
+
+    if ((!b->owned && b->at->child_count == 1) || !dsn_wanted(kind, b->head, b->parent))
+        return OK;
+    return outcome_notify(e, kind, b->head, &told, 1, b->content, now, &dsn);
+}
+
+RESULT expansion_apply(struct engine *e, const struct envelope_head *head, const struct recipient *parent,
+    const struct job_rcpt *at, uint32_t *next_n, struct walltime now)
+{
+    struct brood b = {.head = head, .parent = parent, .at = at, .orcpt = parent->orcpt};
+    uint8_t octets[ORCPT_SIZE_MAX];
+    struct buf orcpt = BUF(octets);
+
+    /* RFC 3461 5.2.7.1: whose name the sender knows. */
+    if (b.orcpt.size == 0 && is_ok(buf_put_str(&orcpt, "rfc822;")) && is_ok(buf_put(&orcpt, parent->forward_path)))
+        b.orcpt = buf_bytes(&orcpt);
+    struct bytes content;
+    if (is_ok(store_body_get(e->store, head->id, 0, DSN_ORIGINAL_SIZE_MAX, &content)))
+        TRY(arena_copy(&e->scratch, content, &b.content)); /* the view dies at the next put */
+    for (const struct job_child *child = at->children; child != NULL; child = child->next)
+        TRY(child_apply(e, &b, child, next_n, now));
+    TRY(expanded_tell(e, &b, now));
+    return effect_add(
+        e, &(struct effect){
+               .kind = EFFECT_EXPANDED, .id = head->id, .n = parent->n, .count = b.stored, .to = parent->forward_path});
+}
