@@ -82,8 +82,7 @@ static bool ipv6_is(struct bytes text)
     }
 }
 
-static RESULT
-host_name_check(struct bytes name)
+static RESULT host_name_check(struct bytes name)
 {
     size_t label_size = 0;
 
@@ -112,8 +111,7 @@ host_name_check(struct bytes name)
     return OK;
 }
 
-static RESULT
-put_lower(struct buf *out, struct bytes text)
+static RESULT put_lower(struct buf *out, struct bytes text)
 {
     for (size_t i = 0; i < text.size; i++)
         TRY(buf_put_octet(out, octet_lower(text.data[i])));
@@ -122,8 +120,7 @@ put_lower(struct buf *out, struct bytes text)
 
 /* One "[host]:port", "host:port", "[host]" or "host"; written as "[host]:port". A name means that host and never its MX,
  * with brackets or without: whoever wants MX says `via = "mx"`. */
-static RESULT
-hop_item_parse(struct bytes text, uint16_t port_default, struct buf *hop)
+static RESULT hop_item_parse(struct bytes text, uint16_t port_default, struct buf *hop)
 {
     struct bytes host, rest;
     uint64_t port = port_default, last_label;
@@ -165,8 +162,7 @@ hop_item_parse(struct bytes text, uint16_t port_default, struct buf *hop)
     return buf_put_u64(hop, port);
 }
 
-static RESULT
-hop_list_parse(struct bytes text, uint16_t port_default, struct buf *hop)
+static RESULT hop_list_parse(struct bytes text, uint16_t port_default, struct buf *hop)
 {
     for (;;) {
         ptrdiff_t comma = bytes_index(text, ',');
@@ -184,8 +180,7 @@ hop_list_parse(struct bytes text, uint16_t port_default, struct buf *hop)
     }
 }
 
-static RESULT
-target_error_parse(struct bytes text, struct route_target *target)
+static RESULT target_error_parse(struct bytes text, struct route_target *target)
 {
     static const char grammar[] = "error: needs a permanent status and words, such as error:5.1.1 no such user";
     size_t size = 0;
@@ -214,8 +209,7 @@ target_error_parse(struct bytes text, struct route_target *target)
 }
 
 /* relay:, lmtp: and pipe: with what follows the colon, made canonical in `hop`. */
-static RESULT
-target_hop_parse(struct bytes rest, struct route_target *target, struct buf *hop)
+static RESULT target_hop_parse(struct bytes rest, struct route_target *target, struct buf *hop)
 {
     static const struct bytes unix_prefix = BYTES_INIT("unix:");
 
@@ -450,4 +444,28 @@ uint16_t route_mx_port(const struct route_table *table, struct bytes domain)
     const struct route *route = domain.size == 0 ? NULL : route_find(table, domain);
 
     return route == NULL || route->target.kind != ROUTE_MX || route->port == 0 ? MX_PORT_DEFAULT : route->port;
+}
+
+enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane)
+{
+    static const struct bytes mx = BYTES_INIT("mx:"), relay = BYTES_INIT("relay:");
+    enum route_tls most = ROUTE_TLS_OPPORTUNISTIC;
+    bool found = false;
+
+    if (bytes_starts(lane, mx)) {
+        struct bytes domain = bytes_after(lane, mx.size);
+        const struct route *route = domain.size == 0 ? NULL : route_find(table, domain);
+        return route == NULL || route->target.kind != ROUTE_MX ? ROUTE_TLS_OPPORTUNISTIC : (enum route_tls)route->tls;
+    }
+    for (size_t i = 0; i < table->count && bytes_starts(lane, relay); i++) {
+        const struct route *route = &table->items[i];
+        if (route->target.kind != ROUTE_RELAY || !bytes_equal(route->target.hop, bytes_after(lane, relay.size)))
+            continue;
+        enum route_tls one = (enum route_tls)route->tls;
+        /* "none" is only taken where no other route to this host wants more */
+        if (!found || (one != ROUTE_TLS_NONE && (most == ROUTE_TLS_NONE || one > most)))
+            most = one;
+        found = true;
+    }
+    return most;
 }

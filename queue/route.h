@@ -36,12 +36,23 @@ struct route_target {
     struct bytes text;   /* error: the words */
 };
 
+/* How a connection of a route is encrypted. */
+enum route_tls {
+    ROUTE_TLS_OPPORTUNISTIC, /* where the peer offers it, whoever it is (RFC 7435) */
+    ROUTE_TLS_NONE,
+    ROUTE_TLS_DANE,    /* as TLSA records say where DNSSEC vouches for them (RFC 7672), else opportunistic */
+    ROUTE_TLS_ENCRYPT, /* always, whoever it is */
+    ROUTE_TLS_VERIFY,  /* always, with a certificate of a known root for the host's name */
+    ROUTE_TLS_SECURE,  /* … for a name in the recipient's domain: DNS may not say who is meant */
+};
+
 struct route {
     struct bytes pattern; /* lower case; "*.example.net" is kept as ".example.net", "*" as "" */
     bool wildcard;
     bool is_domain; /* from a domain block */
     struct route_target target;
     uint16_t port; /* of ROUTE_MX; default 25 */
+    int tls;       /* enum route_tls */
 };
 
 struct route_table {
@@ -67,8 +78,11 @@ void route_table_sort(struct route *items, size_t count);
 /* `domain` in lower case (a name, or an address literal with brackets, which takes the "*" route by MX to itself).
  * Always finds: the table ends with "*". CODE_FULL when the lane's name would not fit, CODE_SYNTAX for an empty domain.
  * The lane of a HOLD is the MX of the domain: where it goes when the postmaster releases it. DISCARD and ERROR have none. */
-RESULT route_choose(const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
+RESULT route_choose(
+    const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
 /* The port for an mx: lane of this domain. */
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain);
+/* Of the route that leads to this lane; of several the one that asks for most. */
+enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane);
 
 #endif

@@ -559,6 +559,10 @@ static RESULT route_read(struct reader *r, const struct config_tree_block *block
     if (route->target.kind == ROUTE_LOCAL || route->target.kind == ROUTE_PIPE)
         return wrong(
             r, via, "via", "mx, relay:…, lmtp:…, hold, discard or error:… (mailboxes belong to a domain block)");
+    if (only_cell(block, "tls") != NULL && route->target.kind != ROUTE_MX && route->target.kind != ROUTE_RELAY)
+        return READER_FAIL(r, only_cell(block, "tls")->line,
+            "tls: found with via = '%s', expected only with mx or relay:…",
+            via != NULL ? (const char *)via->text.data : "");
     if (port != NULL && route->target.kind != ROUTE_MX)
         return READER_FAIL(r, port->line, "port: found with via = '%s', expected only with via = \"mx\"",
             via != NULL ? (const char *)via->text.data : "");

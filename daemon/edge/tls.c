@@ -27,6 +27,7 @@ struct tls {
     size_t out_size, out_sent, out_room;
     tls_verifier *verify;
     void *verify_owner;
+    bool checked; /* the chain decides */
     bool broken;
 };
 
@@ -133,6 +134,8 @@ static int on_verify(X509_STORE_CTX *store, void *argument)
     struct tls *tls = SSL_get_app_data(ssl);
 
     (void)argument;
+    if (tls->checked)
+        return X509_verify_cert(store) == 1;
     if (tls->verify == NULL)
         return 1; /* nobody asked: an unverified channel beats plain text (RFC 7435) */
     (void)X509_verify_cert(store);
@@ -447,6 +450,70 @@ tls_connect(struct tls_context *ctx, struct bytes name, struct tls **tls_out)
     return OK;
 }
 
+/* NUL-terminated; CODE_SYNTAX when it holds NUL or is too long for a name. */
+static RESULT name_copy(struct bytes name, const char *before, char out[TLS_NAME_SIZE_MAX + 2])
+{
+    size_t prefix = strlen(before);
+
+    if (name.size == 0 || name.size > TLS_NAME_SIZE_MAX || memchr(name.data, 0, name.size) != NULL)
+        return FAIL(CODE_SYNTAX, "no host name to look for in the certificate");
+    memcpy(out, before, prefix);
+    memcpy(out + prefix, name.data, name.size);
+    out[prefix + name.size] = 0;
+    return OK;
+}
+
+RESULT
+tls_context_roots(struct tls_context *ctx, const char *path)
+{
+    if (SSL_CTX_load_verify_file(ctx->ssl, path) == 1)
+        return OK;
+    ERR_clear_error();
+    return FAIL(CODE_IO, "the file of trusted roots (tls { roots }) cannot be read");
+}
+
+RESULT
+tls_expect_name(struct tls *tls, struct bytes name, bool below)
+{
+    char text[TLS_NAME_SIZE_MAX + 2];
+
+    tls->checked = true; /* first: a session that could not be prepared must not be believed */
+    SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    TRY(name_copy(name, "", text));
+    if (SSL_set1_host(tls->ssl, text) != 1)
+        return FAIL(CODE_FULL, "out of memory");
+    if (!below)
+        return OK;
+    TRY(name_copy(name, ".", text));
+    return SSL_add1_host(tls->ssl, text) == 1 ? OK : FAIL(CODE_FULL, "out of memory");
+}
+
+RESULT
+tls_expect_dane(struct tls *tls, struct bytes base, struct bytes domain)
+{
+    char text[TLS_NAME_SIZE_MAX + 2];
+
+    TRY(name_copy(base, "", text));
+    SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (SSL_CTX_dane_enable(SSL_get_SSL_CTX(tls->ssl)) != 1 || SSL_dane_enable(tls->ssl, text) != 1)
+        return FAIL(CODE_FULL, "no DANE");
+    SSL_dane_set_flags(tls->ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS); /* RFC 7672 3.1.1 */
+    if (is_ok(name_copy(domain, "", text)) && SSL_add1_host(tls->ssl, text) != 1)
+        return FAIL(CODE_FULL, "out of memory");
+    return OK;
+}
+
+bool tls_dane_add(struct tls *tls, uint8_t usage, uint8_t selector, uint8_t matching, struct bytes data)
+{
+    enum { DANE_TA = 2, DANE_EE = 3 };
+    bool usable = (usage == DANE_TA || usage == DANE_EE) &&
+                  SSL_dane_tlsa_add(tls->ssl, usage, selector, matching, data.data, data.size) > 0;
+
+    ERR_clear_error();
+    tls->checked = tls->checked || usable;
+    return usable;
+}
+
 void tls_free(struct tls **tls)
 {
     if (*tls == NULL)
@@ -511,6 +578,11 @@ static RESULT session_result(struct tls *tls, int returned)
         return FAIL(CODE_GONE, "TLS closed by the peer");
     default:
         tls->broken = true;
+        if (tls->checked && SSL_get_verify_result(tls->ssl) != X509_V_OK) {
+            reason = X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl));
+            ERR_clear_error();
+            return FAIL(CODE_IO, reason);
+        }
         reason = ERR_reason_error_string(ERR_peek_last_error());
         ERR_clear_error();
         return FAIL(CODE_IO, reason != NULL ? reason : "TLS failed");

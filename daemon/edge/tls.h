@@ -53,11 +53,25 @@ void tls_context_chooser(struct tls_context *ctx, tls_name_chooser *choose, void
 typedef bool tls_verifier(void *owner, struct tls *tls, int verdict);
 void tls_context_verifier(struct tls_context *ctx, tls_verifier *verify, void *owner);
 
+/* The roots that tls_expect_name measures by: PEM, all of a file. */
+RESULT
+tls_context_roots(struct tls_context *ctx, const char *path);
+
 /* One session. `name` is sent as SNI (never an address literal); empty: none. CODE_FULL when the heap has none. */
 RESULT
 tls_accept(struct tls_context *ctx, struct tls **tls_out);
 RESULT
 tls_connect(struct tls_context *ctx, struct bytes name, struct tls **tls_out);
+/* Before the handshake, of a client: it fails unless the certificate is of a root of the context and for `name`, or with
+ * `below` for a name below it too. */
+RESULT
+tls_expect_name(struct tls *tls, struct bytes name, bool below);
+/* The same by TLSA records (RFC 6698, RFC 7672): tls_expect_dane, then tls_dane_add for each record, which says whether it can be
+ * used: only DANE-TA(2) and DANE-EE(3), known selectors and digests. With none that can the session is not judged (RFC 7672
+ * section 2.2). `base` is where the records were found, `domain` the one that mail is for (a name that DANE-TA takes too). */
+RESULT
+tls_expect_dane(struct tls *tls, struct bytes base, struct bytes domain);
+bool tls_dane_add(struct tls *tls, uint8_t usage, uint8_t selector, uint8_t matching, struct bytes data);
 void tls_free(struct tls **tls);
 
 /* Ciphertext from the peer. Read until CODE_MORE right after it, or call tls_input_keep: the view dies with the caller's

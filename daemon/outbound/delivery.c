@@ -143,7 +143,7 @@ static bool is_no_route(struct result why)
 static void on_dial(struct delivery *d, const struct courier_event *event)
 {
     unsigned slot = event->dial.slot;
-    struct link *l = pool_take_peer(d->ob, &event->dial.peer);
+    struct link *l = pool_take_peer(d->ob, &event->dial.peer, d->tls);
     struct result why;
 
     if (l != NULL) {
@@ -205,8 +205,9 @@ static void on_result(struct delivery *d, const struct courier_event *event)
         buf_reset(&status);
     if (event->result.address.family != 0 && !is_ok(dns_address_put(&address, &event->result.address)))
         buf_reset(&address);
-    if (secured != NULL && (!is_ok(buf_put(&tls, tls_version(secured))) || !is_ok(buf_put_octet(&tls, ' ')) ||
-                               !is_ok(buf_put(&tls, tls_cipher(secured)))))
+    if (secured != NULL &&
+        (!is_ok(buf_put(&tls, tls_version(secured))) || !is_ok(buf_put_octet(&tls, ' ')) ||
+            !is_ok(buf_put(&tls, tls_cipher(secured))) || !is_ok(buf_put_str(&tls, link_tls_proof(d->session)))))
         buf_reset(&tls);
     m.job_result = (struct msg_job_result){
         .job = d->id,
@@ -287,6 +288,11 @@ static void on_timer(void *ctx)
 void delivery_on_answer(void *owner, uint64_t user, struct resolver_token token, const struct dns_answer *answer)
 {
     unsigned number = (unsigned)(user & ASK_BITS_MASK);
+
+    if ((user & LINK_ASK_BIT) != 0) {
+        link_on_tlsa((struct link *)(uintptr_t)(user & ~LINK_ASK_BIT), answer);
+        return;
+    }
     struct delivery *d = (struct delivery *)(uintptr_t)(user & ~(uint64_t)ASK_BITS_MASK);
 
     (void)owner;
@@ -545,6 +551,21 @@ static uint16_t lane_mx_port(const struct delivery *d)
     return bytes_starts(d->lane, BYTES("mx:")) ? route_mx_port(&d->ob->cfg->routes, bytes_after(d->lane, 3)) : 25;
 }
 
+/* What the courier and the client core need to know of it: they see encryption, the link sees to names. */
+static enum smtp_client_tls client_tls_of(enum route_tls level)
+{
+    switch (level) {
+    case ROUTE_TLS_NONE:
+        return SMTP_CLIENT_TLS_NONE;
+    case ROUTE_TLS_ENCRYPT:
+    case ROUTE_TLS_VERIFY:
+    case ROUTE_TLS_SECURE:
+        return SMTP_CLIENT_TLS_REQUIRED;
+    default: /* with TLSA records the link itself asks for more */
+        return SMTP_CLIENT_TLS_OPPORTUNISTIC;
+    }
+}
+
 void delivery_run(struct outbound *ob, struct job_id id)
 {
     struct delivery *d = delivery_find(ob, id);
@@ -565,7 +586,10 @@ void delivery_run(struct outbound *ob, struct job_id id)
         .forward_paths_ascii = ascii_forms(d),
         .reverse_path_ascii = ascii_form(d, d->head.reverse_path),
     };
-    courier_init(&d->courier, &ob->courier, &d->job, loop_now(ob->loop), rng_next(&ob->rng));
+    d->tls = route_lane_tls(&ob->cfg->routes, d->lane);
+    d->cfg = ob->courier;
+    d->cfg.tls = client_tls_of(d->tls);
+    courier_init(&d->courier, &d->cfg, &d->job, loop_now(ob->loop), rng_next(&ob->rng));
     d->kept = pool_take_lane(ob, d->lane);
     if (d->kept != NULL) {
         d->kept->delivery = d;

@@ -76,8 +76,10 @@ struct link *pool_take_lane(struct outbound *ob, struct bytes lane)
     return NULL;
 }
 
-static bool peer_fits(const struct link *l, const struct courier_peer *peer)
+static bool peer_fits(const struct link *l, const struct courier_peer *peer, enum route_tls level)
 {
+    if (l->level != level)
+        return false;
     if (l->peer.lmtp != peer->lmtp || l->peer.port != peer->port || l->peer.address.family != peer->address.family)
         return false;
     if (peer->tls == SMTP_CLIENT_TLS_REQUIRED && conn_tls(l->io) == NULL)
@@ -87,10 +89,10 @@ static bool peer_fits(const struct link *l, const struct courier_peer *peer)
     return dns_address_equal(&l->peer.address, &peer->address) && bytes_equal_nocase(l->peer.host, peer->host);
 }
 
-struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer)
+struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer, enum route_tls level)
 {
     for (struct link *l = ob->pool; l != NULL; l = l->next)
-        if (peer_fits(l, peer)) {
+        if (peer_fits(l, peer, level)) {
             pool_remove(l);
             return l;
         }
@@ -103,6 +105,114 @@ void pool_quit(struct outbound *ob)
         link_quit(ob->pool);
 }
 
+/* --- TLS by the route's rule --- */
+
+static bool measures_by_roots(const struct link *l)
+{
+    return l->level == ROUTE_TLS_VERIFY || l->level == ROUTE_TLS_SECURE;
+}
+
+/* The domain that mail of an MX lane is for; empty for others. */
+static struct bytes lane_domain(const struct link *l)
+{
+    return bytes_starts(l->lane, BYTES("mx:")) ? bytes_after(l->lane, 3) : BYTES_NONE;
+}
+
+/* What the handshake must prove. */
+static RESULT tls_demand(struct link *l, struct tls *tls)
+{
+    struct bytes domain = lane_domain(l);
+
+    if (measures_by_roots(l)) {
+        bool by_domain = l->level == ROUTE_TLS_SECURE && domain.size > 0;
+        return tls_expect_name(tls, by_domain ? domain : l->peer.host, by_domain);
+    }
+    if (l->tlsa == NULL)
+        return OK;
+    TRY(tls_expect_dane(tls, l->peer.tlsa_base, domain));
+    for (unsigned i = 0; i < l->tlsa->count; i++) {
+        const struct dns_tlsa *record = &l->tlsa->tlsa[i];
+        if (tls_dane_add(tls, record->usage, record->selector, record->matching, dns_tlsa_data(l->tlsa, i)))
+            l->dane = true;
+    }
+    if (!l->dane) /* RFC 7672 2.2: then TLS, whoever answers */
+        LOG(TLS_FAILED, LOG_TEXT("host", link_host(l)), LOG_STR("address", l->address_text),
+            LOG_STR("why", "no TLSA record can be used: encrypted, not verified"));
+    return OK;
+}
+
+static RESULT tls_make(struct link *l, struct tls **tls_out)
+{
+    struct bytes name = l->peer.address.family == 0 ? BYTES_NONE : l->tlsa != NULL ? l->peer.tlsa_base : l->peer.host;
+    struct tls_context *ctx = measures_by_roots(l) ? l->ob->tls_roots : l->ob->tls;
+
+    *tls_out = NULL;
+    if (ctx == NULL) { /* made when a peer first offers TLS: it costs each worker a megabyte */
+        TRY(tls_context_client(&l->ob->tls));
+        ctx = l->ob->tls;
+    }
+    TRY(tls_connect(ctx, name, tls_out));
+    struct result r = tls_demand(l, *tls_out);
+    if (!is_ok(r))
+        tls_free(tls_out);
+    return r;
+}
+
+const char *link_tls_proof(const struct link *l)
+{
+    return measures_by_roots(l) ? " verified" : l->dane ? " dane" : "";
+}
+
+/* RFC 7672 2.2.3: asked while the connection is made, and known before the dialogue begins. */
+static RESULT tlsa_ask(struct link *l)
+{
+    uint8_t octets[DOMAIN_SIZE_MAX + 16];
+    struct buf name = BUF(octets);
+
+    if (l->level != ROUTE_TLS_DANE || !l->peer.secure || l->peer.tlsa_base.size == 0 || l->peer.address.family == 0)
+        return OK;
+    TRY(buf_put_octet(&name, '_'));
+    TRY(buf_put_u64(&name, l->peer.port));
+    TRY(buf_put_str(&name, "._tcp."));
+    TRY(buf_put(&name, l->peer.tlsa_base));
+    TRY(dns_edge_ask(l->ob->dns, buf_bytes(&name), DNS_TYPE_TLSA, (uint64_t)(uintptr_t)l | LINK_ASK_BIT, &l->tlsa_ask));
+    l->tlsa_open = true;
+    return OK;
+}
+
+static void dial_refuse(struct link *l, const char *why)
+{
+    LOG(TLS_FAILED, LOG_TEXT("host", link_host(l)), LOG_STR("address", l->address_text), LOG_STR("why", why));
+    if (l->delivery != NULL)
+        delivery_dial_failed(l->delivery, l, FAIL(CODE_REFUSED, why));
+    conn_close(l->io);
+}
+
+/* Connected, and nothing more to wait for. */
+static void dial_done(struct link *l)
+{
+    if (l->tlsa_failed)
+        dial_refuse(l, "its TLSA records cannot be had");
+    else if (l->tlsa != NULL && l->peer.tls == SMTP_CLIENT_TLS_NONE) /* a second try, after a handshake that failed */
+        dial_refuse(l, "its TLSA records ask for TLS");
+    else if (l->delivery != NULL)
+        delivery_dialed(l->delivery, l);
+}
+
+void link_on_tlsa(struct link *l, const struct dns_answer *answer)
+{
+    l->tlsa_open = false;
+    l->tlsa_failed = dns_status_is_temporary(answer->status);
+    if (answer->status == DNS_OK && answer->authentic && answer->count + answer->unusable > 0) {
+        l->tlsa = mem_take(sizeof *l->tlsa);
+        l->tlsa_failed = l->tlsa == NULL;
+        if (l->tlsa != NULL)
+            *l->tlsa = *answer;
+    }
+    if (l->connected)
+        dial_done(l);
+}
+
 /* --- the turn --- */
 
 static void link_tls_begin(struct link *l)
@@ -110,10 +220,9 @@ static void link_tls_begin(struct link *l)
     struct tls *tls;
 
     l->tls_due = false;
-    /* Made when a peer first offers TLS: it costs each worker a megabyte. */
-    if ((l->ob->tls == NULL && !is_ok(tls_context_client(&l->ob->tls))) ||
-        !is_ok(tls_connect(l->ob->tls, l->peer.address.family == 0 ? BYTES_NONE : l->peer.host, &tls))) {
-        smtp_client_answer(&l->client, loop_now(l->ob->loop), SMTP_CLIENT_TLS_BROKEN, "no TLS session");
+    struct result r = tls_make(l, &tls);
+    if (!is_ok(r)) {
+        smtp_client_answer(&l->client, loop_now(l->ob->loop), SMTP_CLIENT_TLS_BROKEN, r.why);
         link_wake(l);
         return;
     }
@@ -189,8 +298,9 @@ static void on_opened(void *owner, struct conn *c)
     (void)c;
     LOG(CONNECTED, LOG_TEXT("lane", l->lane), LOG_TEXT("host", link_host(l)),
         LOG_TEXT("address", conn_end_text(conn_peer(l->io))));
-    if (l->delivery != NULL)
-        delivery_dialed(l->delivery, l);
+    l->connected = true;
+    if (!l->tlsa_open)
+        dial_done(l);
 }
 
 static size_t on_input(void *owner, struct conn *c, struct bytes in)
@@ -308,6 +418,9 @@ static void on_closed(void *owner, struct conn *c)
         pool_remove(l);
     if (l->delivery != NULL)
         delivery_link_gone(l->delivery, l);
+    if (l->tlsa_open)
+        dns_edge_cancel(l->ob->dns, l->tlsa_ask);
+    mem_free(l->tlsa);
     loop_hook_drop(l->ob->loop, &l->work);
     mem_free(l);
 }
@@ -357,10 +470,15 @@ struct link *link_dial(
         buf_reset(&text);
     l->address_text[text.size] = 0;
     memcpy(to.address, peer->address.octets, sizeof to.address);
-    *why_out = conn_dial(ob->room, &to, &LINK_HANDLER, l, &l->io);
+    l->level = d->tls;
+    *why_out = tlsa_ask(l);
+    if (is_ok(*why_out))
+        *why_out = conn_dial(ob->room, &to, &LINK_HANDLER, l, &l->io);
     if (!is_ok(*why_out)) {
         LOG(CONNECT_FAILED, LOG_TEXT("lane", d->lane), LOG_TEXT("host", peer->host),
             LOG_STR("address", l->address_text), LOG_STR("why", why_out->why));
+        if (l->tlsa_open)
+            dns_edge_cancel(ob->dns, l->tlsa_ask);
         mem_free(l);
         return NULL;
     }
@@ -375,7 +493,7 @@ static void client_begin(struct link *l, enum smtp_client_tls tls)
         .helo = cfg->hostname,
         .lmtp = l->peer.lmtp,
         .send_8bit_raw = cfg->send_8bit_raw,
-        .tls = tls,
+        .tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : tls,
         .greeting_ms = cfg->timeouts.greeting,
         .ehlo_ms = cfg->timeouts.ehlo,
         .mail_ms = cfg->timeouts.mail,
@@ -396,6 +514,8 @@ void link_job_start(struct link *l, struct delivery *d, const struct smtp_job *j
     l->lane = keep(l->lane_room, sizeof l->lane_room, d->lane);
     if (!l->begun)
         client_begin(l, tls);
+    if (l->level == ROUTE_TLS_DANE) /* with records no clear second try */
+        d->cfg.tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : SMTP_CLIENT_TLS_OPPORTUNISTIC;
     l->jobs++;
     smtp_client_job_start(&l->client, loop_now(l->ob->loop), job);
     link_wake(l);

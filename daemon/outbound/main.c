@@ -159,6 +159,19 @@ static void self_find(struct outbound *ob, struct dns_endpoint *endpoints)
 
 /* --- start-up --- */
 
+/* While files can be read; only where a route measures by them. */
+static RESULT roots_load(struct outbound *ob)
+{
+    bool wanted = false;
+
+    for (size_t i = 0; i < ob->cfg->routes.count; i++)
+        wanted = wanted || ob->cfg->routes.items[i].tls >= ROUTE_TLS_VERIFY;
+    if (!wanted)
+        return OK;
+    TRY(tls_context_client(&ob->tls_roots));
+    return tls_context_roots(ob->tls_roots, (const char *)ob->cfg->tls_roots.data);
+}
+
 static RESULT outbound_init(struct outbound *ob, struct dns_endpoint *endpoints)
 {
     const struct config *cfg = ob->cfg;
@@ -181,6 +194,7 @@ static RESULT outbound_init(struct outbound *ob, struct dns_endpoint *endpoints)
         .overlap_ms = COURIER_OVERLAP_DEFAULT_MS,
     };
     ob->rng.state = clock_seed();
+    TRY(roots_load(ob));
     TRY(conn_room_new(ob->loop, &ob->room));
     return dns_edge_new(ob->loop, &resolver, delivery_on_answer, ob, &ob->dns);
 }
@@ -200,6 +214,7 @@ static void outbound_fini(struct outbound *ob)
     }
     conn_room_free(&ob->room);
     tls_context_free(&ob->tls);
+    tls_context_free(&ob->tls_roots);
 }
 
 int outbound_main(struct process *p)

@@ -21,6 +21,9 @@ enum {
     DELIVERY_ARENA_SIZE_MAX = 4 * 1024 * 1024, /* JOB_RCPT_COUNT_MAX recipients with their last replies */
 };
 
+/* Marks, in the number that comes back with an answer, a link where else a delivery is meant. */
+#define LINK_ASK_BIT ((uint64_t)1 << 63)
+
 struct outbound;
 struct delivery;
 
@@ -39,8 +42,14 @@ struct link {
     bool tls_due;              /* START_TLS was pulled */
     uint32_t jobs;
     struct loop_hook work;
-    struct courier_peer peer; /* views into the room */
-    struct bytes lane;        /* of its last job */
+    enum route_tls level;
+    struct dns_answer *tlsa;        /* records that DNSSEC vouches for; NULL: none */
+    struct resolver_token tlsa_ask; /* while tlsa_open */
+    bool tlsa_open, tlsa_failed;    /* the question is out; it has no answer that can be used */
+    bool dane;                      /* a record could be used: the peer is proved by it */
+    bool connected;                 /* and waits for it */
+    struct courier_peer peer;       /* views into the room */
+    struct bytes lane;              /* of its last job */
     struct smtp_client_config cfg;
     struct smtp_client client;
     char address_text[DNS_ADDRESS_TEXT_SIZE_MAX + 1];
@@ -81,6 +90,8 @@ struct delivery {
     struct resolver_token asks[MX_ASK_COUNT_MAX];
     bool ask_open[MX_ASK_COUNT_MAX];
     struct loop_timer timer;
+    enum route_tls tls;
+    struct courier_config cfg; /* the process's, with what `tls` asks for */
     struct courier_job job;
     struct courier courier;
 };
@@ -91,7 +102,8 @@ struct outbound {
     const struct config *cfg;
     struct conn_room *room;
     struct dns_edge *dns;
-    struct tls_context *tls; /* NULL: not needed yet */
+    struct tls_context *tls;       /* NULL: not needed yet */
+    struct tls_context *tls_roots; /* with trusted roots; NULL: no route wants them */
     struct channel *queued;
     struct mx_self self;
     struct courier_config courier;
@@ -132,6 +144,8 @@ struct link *link_dial(
     struct outbound *ob, struct delivery *d, unsigned slot, const struct courier_peer *peer, struct result *why_out);
 /* The session of this link takes a job (at once, or when it is greeted). */
 void link_job_start(struct link *l, struct delivery *d, const struct smtp_job *job, enum smtp_client_tls tls);
+/* The answer to a question of this link's (its user number has LINK_ASK_BIT). */
+void link_on_tlsa(struct link *l, const struct dns_answer *answer);
 /* Body octets that delivery_want_body asked for. */
 void link_body(struct link *l, struct bytes body, bool last);
 void link_body_broken(struct link *l, const char *why);
@@ -139,12 +153,14 @@ void link_body_broken(struct link *l, const char *why);
 void link_release(struct link *l);
 /* At once. */
 void link_close(struct link *l);
+/* How the peer's name was proved: "", " verified" or " dane"; for logs, behind version and cipher. */
+const char *link_tls_proof(const struct link *l);
 /* A turn of the client core in the loop's work. */
 void link_wake(struct link *l);
 
 /* Kept links: by lane, or by where they go; taken out of the pool. NULL: none. */
 struct link *pool_take_lane(struct outbound *ob, struct bytes lane);
-struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer);
+struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer, enum route_tls level);
 /* Ends all with QUIT. */
 void pool_quit(struct outbound *ob);
 

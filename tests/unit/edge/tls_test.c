@@ -4,6 +4,10 @@
 
 #include <cmocka.h>
 
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <unistd.h>
+
 #include "daemon/edge/tls.h"
 #include "tests/unit/edge/tls_pair.h"
 
@@ -173,6 +177,149 @@ static void survives_garbage(void **state)
     tls_context_free(&ctx);
 }
 
+/* What our client says of a server with the pair of tls_pair.h, after `prepare`. */
+static struct result judged(void (*prepare)(struct tls *client))
+{
+    struct tls_context *ctx[2];
+    struct tls *client, *server;
+    struct result r = {CODE_MORE, 0, NULL};
+    char path[] = "/tmp/mansio-roots-XXXXXX";
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, TLS_PAIR_CERTIFICATE, sizeof TLS_PAIR_CERTIFICATE - 1), sizeof TLS_PAIR_CERTIFICATE - 1);
+    close(fd);
+    assert_true(is_ok(tls_context_client(&ctx[0])));
+    assert_true(is_ok(tls_context_roots(ctx[0], path)));
+    unlink(path);
+    assert_int_equal(tls_context_roots(ctx[0], path).code, CODE_IO);
+    ctx[1] = server_context();
+    assert_true(is_ok(tls_connect(ctx[0], BYTES("mail.example.org"), &client)));
+    assert_true(is_ok(tls_accept(ctx[1], &server)));
+    prepare(client);
+    for (int turn = 0; turn < 4 && r.code == CODE_MORE; turn++) {
+        r = tls_handshake(client);
+        if (r.code != CODE_MORE)
+            break;
+        assert_true(is_ok(tls_input(server, tls_output(client))));
+        struct result theirs = tls_handshake(server);
+        assert_true(is_ok(theirs) || theirs.code == CODE_MORE);
+        assert_true(is_ok(tls_input_keep(server)));
+        tls_output_drop(client, tls_output(client).size);
+        assert_true(is_ok(tls_input(client, tls_output(server))));
+        r = tls_handshake(client);
+        assert_true(is_ok(tls_input_keep(client)));
+        tls_output_drop(server, tls_output(server).size);
+    }
+    close_pair(ctx, &client, &server);
+    return r;
+}
+
+static void nothing_asked(struct tls *client)
+{
+    (void)client;
+}
+static void right_name(struct tls *client)
+{
+    assert_true(is_ok(tls_expect_name(client, BYTES("mail.example.org"), false)));
+}
+static void wrong_name(struct tls *client)
+{
+    assert_true(is_ok(tls_expect_name(client, BYTES("mail.example.net"), false)));
+}
+static void domain_of_name(struct tls *client)
+{
+    assert_true(is_ok(tls_expect_name(client, BYTES("example.org"), true)));
+}
+static void domain_alone(struct tls *client)
+{
+    assert_true(is_ok(tls_expect_name(client, BYTES("example.org"), false)));
+}
+static void another_domain(struct tls *client)
+{
+    assert_true(is_ok(tls_expect_name(client, BYTES("ample.org"), true)));
+}
+
+/* SHA-256 of the whole certificate, as a TLSA record has it. */
+static struct bytes digest_of_pair(uint8_t room[EVP_MAX_MD_SIZE])
+{
+    BIO *bio = BIO_new_mem_buf(TLS_PAIR_CERTIFICATE, -1);
+    X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    unsigned size = 0;
+
+    assert_int_equal(X509_digest(certificate, EVP_sha256(), room, &size), 1);
+    X509_free(certificate);
+    BIO_free(bio);
+    return (struct bytes){room, size};
+}
+
+static void record(struct tls *client, uint8_t usage, uint8_t matching, bool spoilt, bool usable)
+{
+    uint8_t room[EVP_MAX_MD_SIZE];
+    struct bytes digest = digest_of_pair(room);
+
+    room[5] ^= spoilt;
+    assert_int_equal(tls_dane_add(client, usage, 0, matching, digest), usable);
+}
+
+static void dane(struct tls *client, const char *base, uint8_t usage, uint8_t matching, bool spoilt, bool usable)
+{
+    assert_true(is_ok(tls_expect_dane(client, bytes_of(base), BYTES("example.org"))));
+    record(client, usage, matching, spoilt, usable);
+}
+
+static void dane_ee(struct tls *client)
+{
+    dane(client, "another.name.example", 3, 1, false, true); /* the key alone counts */
+}
+static void dane_ee_wrong(struct tls *client)
+{
+    dane(client, "mail.example.org", 3, 1, true, true);
+}
+static void dane_ta(struct tls *client)
+{
+    dane(client, "mail.example.org", 2, 1, false, true); /* an issuer is meant, not the host itself */
+}
+static void dane_rollover(struct tls *client)
+{
+    dane(client, "mail.example.org", 3, 1, true, true);
+    record(client, 3, 1, false, true);
+}
+static void dane_unusable(struct tls *client)
+{
+    dane(client, "mail.example.org", 1, 1, true, false);
+    record(client, 3, 9, true, false);
+    assert_false(tls_dane_add(client, 3, 0, 1, BYTES("short")));
+}
+
+static void judges_the_peer(void **state)
+{
+    static const struct {
+        const char *name;
+        void (*prepare)(struct tls *client);
+        bool good;
+    } rows[] = {
+        {"nothing asked", nothing_asked, true},
+        {"right name", right_name, true},
+        {"wrong name", wrong_name, false},
+        {"a name in the domain", domain_of_name, true},
+        {"the domain itself", domain_alone, false},
+        {"half of the domain", another_domain, false},
+        {"DANE-EE", dane_ee, true},
+        {"DANE-EE, another key", dane_ee_wrong, false},
+        {"DANE-TA, but of the host's own certificate", dane_ta, false},
+        {"rollover: one of two", dane_rollover, true},
+        {"none that can be used", dane_unusable, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct result r = judged(rows[i].prepare);
+        if (is_ok(r) != rows[i].good || (!rows[i].good && r.code != CODE_IO))
+            fail_msg("%s: %s", rows[i].name, r.why != NULL ? r.why : "taken");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +328,7 @@ int main(void)
         cmocka_unit_test(asks_by_name),
         cmocka_unit_test(lets_a_policy_refuse),
         cmocka_unit_test(survives_garbage),
+        cmocka_unit_test(judges_the_peer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -346,6 +346,34 @@ static void sorting_is_stable_and_right_for_any_order(void **state)
     }
 }
 
+static void lanes_have_the_tls_of_their_route(void **state)
+{
+    static const struct bytes both = BYTES_INIT("[r.example]:25"), none = BYTES_INIT("[n.example]:25"),
+                              mixed = BYTES_INIT("[m.example]:25");
+    struct route items[] = {
+        {.pattern = BYTES("strict.example"), .target = {.kind = ROUTE_MX}, .tls = ROUTE_TLS_SECURE},
+        {.pattern = BYTES("a.example"), .target = {.kind = ROUTE_RELAY, .hop = both}, .tls = ROUTE_TLS_NONE},
+        {.pattern = BYTES("b.example"), .target = {.kind = ROUTE_RELAY, .hop = both}, .tls = ROUTE_TLS_VERIFY},
+        {.pattern = BYTES("c.example"), .target = {.kind = ROUTE_RELAY, .hop = both}},
+        {.pattern = BYTES("d.example"), .target = {.kind = ROUTE_RELAY, .hop = none}, .tls = ROUTE_TLS_NONE},
+        {.pattern = BYTES("e.example"), .target = {.kind = ROUTE_RELAY, .hop = mixed}, .tls = ROUTE_TLS_DANE},
+        {.pattern = BYTES("f.example"), .target = {.kind = ROUTE_RELAY, .hop = mixed}},
+        {.pattern = BYTES(""), .wildcard = true, .target = {.kind = ROUTE_MX}, .tls = ROUTE_TLS_DANE},
+    };
+    struct route_table lanes = {items, COUNT_OF(items)};
+
+    (void)state;
+    route_table_sort(items, COUNT_OF(items));
+    assert_int_equal(route_lane_tls(&lanes, BYTES("mx:strict.example")), ROUTE_TLS_SECURE);
+    assert_int_equal(route_lane_tls(&lanes, BYTES("mx:other.example")), ROUTE_TLS_DANE);
+    assert_int_equal(route_lane_tls(&lanes, BYTES("relay:[r.example]:25")), ROUTE_TLS_VERIFY);
+    assert_int_equal(route_lane_tls(&lanes, BYTES("relay:[n.example]:25")), ROUTE_TLS_NONE);
+    assert_int_equal(route_lane_tls(&lanes, BYTES("relay:[m.example]:25")), ROUTE_TLS_DANE);
+    assert_int_equal(route_lane_tls(&lanes, BYTES("relay:[gone.example]:25")), ROUTE_TLS_OPPORTUNISTIC);
+    assert_int_equal(route_lane_tls(&lanes, BYTES("lmtp:[r.example]:24")), ROUTE_TLS_OPPORTUNISTIC);
+    assert_int_equal(route_lane_tls(&lanes, BYTES("mx:")), ROUTE_TLS_OPPORTUNISTIC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +383,7 @@ int main(void)
         cmocka_unit_test(choices_by_specificity),
         cmocka_unit_test(lanes_that_do_not_fit),
         cmocka_unit_test(sorting_is_stable_and_right_for_any_order),
+        cmocka_unit_test(lanes_have_the_tls_of_their_route),
     };
     return cmocka_run_group_tests_name("queue/route", tests, NULL, NULL);
 }
