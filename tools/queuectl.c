@@ -21,6 +21,7 @@ static const char USAGE[] =
     "  pause|unpause accepting|delivering\n"
     "  route ADDRESS              where mail for it would go\n"
     "  stats                      sizes and counts\n"
+    "  metrics                    the same and more, as Prometheus text\n"
     "  fsck                       check the queue's database\n"
     "  user add|passwd|delete NAME, user list\n"
     "                             who may log in; a password is asked for, or read from the input\n"
@@ -66,6 +67,7 @@ static const struct verb verbs[] = {
     {"pause", 1, 1, false},
     {"unpause", 1, 1, false},
     {"route", 1, 1, false},
+    {"metrics", 0, 0, false},
     {"stats", 0, 0, false},
     {"fsck", 0, 0, false},
     {"user", 1, 2, false},
@@ -107,6 +109,8 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
         return tool_lanes(t, args, count);
     if (strcmp(v->name, "pause") == 0 || strcmp(v->name, "unpause") == 0)
         return tool_pause(t, v->name[0] == 'p', args[0]);
+    if (strcmp(v->name, "metrics") == 0)
+        return tool_metrics(t);
     if (strcmp(v->name, "route") == 0)
         return tool_route(t, args[0]);
     if (strcmp(v->name, "stats") == 0)

@@ -117,6 +117,9 @@ static bool pull_steps(struct control *c, struct walltime now, struct buf *out, 
         case CONTROL_LANES:
             step = control_lanes_step(c, now, out);
             break;
+        case CONTROL_METRICS:
+            step = control_metrics_step(c, now, out);
+            break;
         case CONTROL_TRACE:
             step = control_trace_step(c, now, out);
             break;
@@ -132,7 +135,7 @@ static bool pull_steps(struct control *c, struct walltime now, struct buf *out, 
 /* What changes the queue opens its own transactions. */
 static bool pull(struct control *c, struct walltime now, struct buf *out)
 {
-    if (c->verb >= CONTROL_RETRY)
+    if (c->verb >= CONTROL_RETRY || c->verb == CONTROL_METRICS)
         return pull_steps(c, now, out, 1);
     struct result r = store_read_begin(c->setup.store);
     if (!is_ok(r)) {

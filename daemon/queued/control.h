@@ -7,6 +7,7 @@
  * A request:  {"v":1,"verb":"list","filter":"…","limit":n}  {"v":1,"verb":"count","filter":"…"}
  *             {"v":1,"verb":"show","id":"…"}  {"v":1,"verb":"stats"}  {"v":1,"verb":"lanes","lane":"glob"}
  *             {"v":1,"verb":"trace","text":"Message-ID or address"}       lines {"v":1,"id":"…"}, each id once or twice
+ *             {"v":1,"verb":"metrics"}                                    one line {"v":1,"text":"Prometheus text"}
  *             {"v":1,"verb":"suspend"|"resume","lane":"…"}  {"v":1,"verb":"limit","lane":"…","slots":n}   "*": every lane
  *             {"v":1,"verb":"pause"|"unpause"}                            taking mail in
  *             {"v":1,"verb":"hold"|"release"|"retry"|"undo","filter":"…"}
@@ -41,7 +42,7 @@ enum {
     CONTROL_VERSION = 1,
     CONTROL_REQUEST_SIZE_MAX = 65536,
     CONTROL_IDS_MAX = 2000,    /* in one request */
-    CONTROL_ROOM_MIN = 131072, /* what control_pull must be given: the largest single piece fits */
+    CONTROL_ROOM_MIN = 262144, /* what control_pull must be given: the largest single piece fits */
     CONTROL_ROWS_MAX = 1000,   /* recipients looked at in one pull that writes lines */
     CONTROL_SCAN_MAX = 4000,   /* the same where few or none are written */
 };
@@ -58,6 +59,8 @@ struct control_ports {
     void (*hurry)(void *context, struct walltime now);
     RESULT (*lane_order)(void *context, struct bytes lane, enum lane_order order, uint32_t slots, struct walltime now);
     void (*pause_accepting)(void *context, bool paused);
+    /* Prometheus text (metrics.h); outside any transaction. */
+    RESULT (*metrics)(void *context, struct walltime now, struct buf *out);
     /* Whether a recipient is being delivered right now. May be NULL: nothing is. */
     bool (*is_active)(void *context, struct message_id id, uint32_t n);
     /* A changing command was carried out, for the log. May be NULL. */
@@ -80,6 +83,7 @@ struct control_setup {
     VERB(STATS, "stats", false)                                                                                        \
     VERB(LANES, "lanes", false)                                                                                        \
     VERB(TRACE, "trace", false)                                                                                        \
+    VERB(METRICS, "metrics", false)                                                                                    \
     VERB(RETRY, "retry", true)                                                                                         \
     VERB(HOLD, "hold", true)                                                                                           \
     VERB(RELEASE, "release", true)                                                                                     \

@@ -140,3 +140,31 @@ enum step control_lane_order_step(struct control *c, struct walltime now)
         control_refuse(c, "failed", r.why);
     return STEP_DONE;
 }
+
+/* Newlines and quotes double in JSON: half the room is for the text. */
+enum step control_metrics_step(struct control *c, struct walltime now, struct buf *out)
+{
+    size_t size = CONTROL_ROOM_MIN / 2;
+    uint8_t *room = mem_take(size);
+    struct buf text;
+    struct result r = FAIL(CODE_FULL, "out of memory");
+
+    if (room != NULL) {
+        buf_init(&text, room, size);
+        r = c->setup.ports->metrics(c->setup.ports->context, now, &text);
+        if (is_ok(r))
+            r = buf_put_str(out, "{\"v\":1");
+        if (is_ok(r))
+            r = json_put_field_text(out, "text", buf_bytes(&text));
+        if (is_ok(r))
+            r = buf_put_str(out, "}\n");
+        mem_free(room);
+    }
+    c->lines = 1;
+    if (!is_ok(r)) {
+        out->size = 0;
+        c->lines = 0;
+        control_refuse(c, "failed", r.why);
+    }
+    return STEP_DONE;
+}

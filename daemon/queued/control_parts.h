@@ -50,6 +50,7 @@ bool control_may_see(const struct control *c, const struct envelope_head *head);
 /* (control_lanes.c) */
 enum step control_stats_step(struct control *c, struct buf *out);
 enum step control_lanes_step(struct control *c, struct walltime now, struct buf *out);
+enum step control_metrics_step(struct control *c, struct walltime now, struct buf *out);
 enum step control_lane_order_step(struct control *c, struct walltime now);
 /* Ids of messages, queued and finished, that the text names. (control_trace.c) */
 enum step control_trace_step(struct control *c, struct walltime now, struct buf *out);

@@ -180,7 +180,7 @@ static void request_check(struct control *c, bool changes)
         control_refuse(c, "denied",
             "only root, the daemon's own user and the group mansio may do that; others may list and show their own "
             "mail");
-    else if (changes && c->setup.ports == NULL)
+    else if ((changes || c->verb == CONTROL_METRICS) && c->setup.ports == NULL)
         control_refuse(c, "read-only", "the daemon is not running, so the queue can only be read");
     else if (c->verb == CONTROL_SHOW && (c->id_count != 1 || targets != 1))
         control_refuse(c, "usage", "show wants one id");

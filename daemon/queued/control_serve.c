@@ -6,6 +6,8 @@
 #include "daemon/edge/listener.h"
 #include "daemon/queued/control.h"
 #include "daemon/queued/control_serve.h"
+#include "daemon/queued/metrics_serve.h"
+#include "daemon/queued/postmasters.h"
 
 enum { CLOSE_TURNS_MAX = 100 };
 
@@ -59,6 +61,11 @@ static RESULT port_lane_order(
 static void port_pause_accepting(void *context, bool paused)
 {
     engine_pause_accepting(((struct control_serve *)context)->engine, paused);
+}
+
+static RESULT port_metrics(void *context, struct walltime now, struct buf *out)
+{
+    return metrics_of_engine(((struct control_serve *)context)->engine, now, true, out);
 }
 
 static bool port_is_active(void *context, struct message_id id, uint32_t n)
@@ -192,6 +199,8 @@ static void on_accept(void *owner, struct listener *l, int fd)
     struct control_setup setup = {
         .store = engine_store(serve->engine), .scheduler = engine_scheduler(serve->engine), .ports = &serve->ports};
 
+    bool postmaster = postmasters_include(fd);
+
     (void)l;
     if (client == NULL || !is_ok(conn_adopt(serve->room, fd, &client_handler, client, &client->conn))) {
         close(fd);
@@ -203,7 +212,7 @@ static void on_accept(void *owner, struct listener *l, int fd)
     client->next = serve->clients;
     serve->clients = client;
     if (is_ok(conn_peer_uid(client->conn, &setup.uid)))
-        setup.may_all = setup.uid == 0 || setup.uid == geteuid();
+        setup.may_all = postmaster;
     else
         setup.uid = UINT32_MAX; /* nobody: sees nothing */
     control_init(&client->control, &setup);
@@ -229,6 +238,7 @@ struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine
         .hurry = port_hurry,
         .lane_order = port_lane_order,
         .pause_accepting = port_pause_accepting,
+        .metrics = port_metrics,
         .is_active = port_is_active,
         .changed = port_changed};
     if (is_ok(conn_room_new(loop, &serve->room)) && is_ok(listener_new(loop, fd, on_accept, serve, &serve->listener)))

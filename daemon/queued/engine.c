@@ -312,18 +312,22 @@ static void effect_play(struct engine *e, const struct effect *f)
         return;
     case EFFECT_DELIVERED:
         e->stats.delivered++;
+        tally_lane_add(&e->results, f->lane, TALLY_DELIVERED);
+        histogram_add(&e->stats.delivery_delays, tally_delay_bounds_ms, f->number > 0 ? (uint64_t)f->number : 0);
         LOG(DELIVERED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_TEXT("lane", f->lane),
             LOG_TEXT("host", f->host), LOG_NUM("attempts", f->count), LOG_NUM("delay_ms", f->number),
             LOG_TEXT("tls", f->tls), LOG_TEXT("reply", f->reply));
         return;
     case EFFECT_DEFERRED:
         e->stats.deferred++;
+        tally_lane_add(&e->results, f->lane, TALLY_DEFERRED);
         LOG(DEFERRED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_TEXT("lane", f->lane),
             LOG_TEXT("host", f->host), LOG_NUM("attempts", f->count), LOG_NUM("next_s", f->number),
             LOG_TEXT("reply", f->reply));
         return;
     case EFFECT_FAILED:
         e->stats.failed++;
+        tally_lane_add(&e->results, f->lane, TALLY_FAILED);
         LOG(FAILED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_TEXT("lane", f->lane),
             LOG_TEXT("host", f->host), LOG_NUM("attempts", f->count), LOG_TEXT("reply", f->reply));
         return;
@@ -467,6 +471,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     e->batch.leaving = false;
     e->save_now = false;
     e->stats.commits++;
+    uint64_t ops_before = e->stats.commit_ops;
     for (struct spill *spill = done.spills; spill != NULL;) {
         struct spill *next = spill->next;
         intake_spilled(e, spill);
@@ -491,6 +496,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
         dispatch_landed(e, job);
         job = next;
     }
+    histogram_add(&e->stats.batch_sizes, tally_batch_bounds, e->stats.commit_ops - ops_before);
     drops_free(done.drops);
     saves_free(done.saves);
     if (e->batch.quarantine) {
@@ -620,6 +626,11 @@ void engine_stats_get(const struct engine *e, struct engine_stats *stats_out)
     stats_out->jobs = (uint32_t)e->jobs.count;
     stats_out->open = e->open;
     stats_out->paused = e->paused;
+}
+
+const struct tally_lanes *engine_results(const struct engine *e)
+{
+    return &e->results;
 }
 
 struct scheduler *engine_scheduler(struct engine *e)

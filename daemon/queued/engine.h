@@ -19,6 +19,7 @@
 #include "daemon/config/config.h"
 #include "daemon/ipc/codec.h"
 #include "daemon/queued/order.h"
+#include "daemon/queued/tally.h"
 #include "queue/scheduler.h"
 #include "queue/store.h"
 
@@ -43,6 +44,7 @@ struct engine_stats {
     uint32_t transactions, jobs;
     bool open;
     bool paused; /* by the postmaster */
+    struct histogram batch_sizes, delivery_delays;
 };
 
 /* NULL when the heap has none. */
@@ -68,6 +70,8 @@ struct walltime engine_deadline(const struct engine *e);
 /* The octets left on the queue's file system; below limits.min_free new mail is refused (admission). */
 void engine_disk_free(struct engine *e, uint64_t free_size);
 void engine_stats_get(const struct engine *e, struct engine_stats *stats_out);
+/* Results by next hop since the start; good until the next call on e. */
+const struct tally_lanes *engine_results(const struct engine *e);
 struct scheduler *engine_scheduler(struct engine *e);
 struct store *engine_store(struct engine *e);
 /* Whether a recipient is being delivered right now. */

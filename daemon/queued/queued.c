@@ -8,6 +8,8 @@
 #include "daemon/edge/clock.h"
 #include "daemon/queued/control_serve.h"
 #include "daemon/queued/engine.h"
+#include "daemon/queued/metrics_serve.h"
+#include "daemon/queued/postmasters.h"
 
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -34,6 +36,7 @@ struct queued {
     struct store *store;
     struct engine *engine;
     struct control_serve *control;
+    struct metrics_serve *metrics;
     struct link *links;
     struct loop_hook work;
     struct loop_timer timer;
@@ -112,6 +115,10 @@ static void on_listener(void *ctx, uint32_t listen_index, uint32_t address_index
     struct queued *q = ctx;
 
     (void)address_index;
+    if (listen_index == LISTENER_METRICS && q->metrics == NULL) {
+        q->metrics = metrics_serve_new(q->loop, fd, q->engine);
+        return;
+    }
     if (listen_index != LISTENER_CONTROL || q->control != NULL) {
         close(fd);
         return;
@@ -207,6 +214,7 @@ static RESULT queue_open(struct queued *q)
 static void queue_close(struct queued *q)
 {
     control_serve_free(&q->control);
+    metrics_serve_free(&q->metrics);
     while (q->links != NULL) {
         struct link *next = q->links->next;
         channel_free(&q->links->channel);
@@ -233,6 +241,7 @@ int queued_main(struct process *p)
 
     q.work = (struct loop_hook){.fn = work, .ctx = &q};
     q.timer = (struct loop_timer){.fn = work, .ctx = &q};
+    postmasters_know();
     struct result opened = queue_open(&q);
     if (!is_ok(opened))
         process_fail(p, opened.why);

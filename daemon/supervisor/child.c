@@ -32,6 +32,8 @@ static void give_listeners(struct child *c, const struct child_kit *kit)
     if (c->role == ROLE_QUEUED) {
         m.sup_listener.listen_index = LISTENER_CONTROL;
         child_send(c, &m, kit->control_fd);
+        m.sup_listener.listen_index = LISTENER_METRICS;
+        child_send(c, &m, kit->metrics_fd);
     }
     if (c->role != ROLE_INBOUND)
         return;

@@ -44,7 +44,7 @@ struct child_kit {
     const struct configuration *configuration;
     uint32_t generation;
     const struct listeners *listeners;
-    int inject_fd, control_fd, log_fd, lock_fd, credentials_fd;
+    int inject_fd, control_fd, metrics_fd, log_fd, lock_fd, credentials_fd;
 };
 
 /* Forks and runs this program again as the child's role. */

@@ -44,8 +44,8 @@ struct supervisor {
     uint32_t generation;
     struct listeners listeners;
     struct credentials credentials;
-    int inject_fd, control_fd, log_fd, lock_fd, signal_fd;
-    char inject_path[PLACES_PATH_SIZE_MAX], control_path[PLACES_PATH_SIZE_MAX];
+    int inject_fd, control_fd, metrics_fd, log_fd, lock_fd, signal_fd;
+    char inject_path[PLACES_PATH_SIZE_MAX], control_path[PLACES_PATH_SIZE_MAX], metrics_path[PLACES_PATH_SIZE_MAX];
     struct child children[CHILD_COUNT_MAX];
     struct pickup pickup;
     struct instant deadline; /* of the phase */
@@ -67,6 +67,7 @@ static struct child_kit kit_of(const struct supervisor *s)
         .listeners = &s->listeners,
         .inject_fd = s->inject_fd,
         .control_fd = s->control_fd,
+        .metrics_fd = s->metrics_fd,
         .log_fd = s->log_fd,
         .lock_fd = s->lock_fd,
         .credentials_fd = s->credentials.fd,
@@ -586,11 +587,13 @@ static void turn(struct supervisor *s)
 static RESULT local_sockets_open(struct supervisor *s, struct config_error *error_out)
 {
     if (!is_ok(places_path(s->inject_path, tree(s)->run_dir, "inject")) ||
+        !is_ok(places_path(s->metrics_path, tree(s)->run_dir, "metrics")) ||
         !is_ok(places_path(s->control_path, tree(s)->run_dir, "control"))) {
         snprintf(error_out->text, sizeof error_out->text, "run_dir: path too long");
         return FAIL(CODE_FULL, "path too long");
     }
     TRY(listeners_local(s->inject_path, &s->inject_fd, error_out));
+    TRY(listeners_local(s->metrics_path, &s->metrics_fd, error_out));
     return listeners_local(s->control_path, &s->control_fd, error_out);
 }
 
@@ -620,9 +623,11 @@ static void finish(struct supervisor *s)
         unlink(s->inject_path);
     if (s->control_fd >= 0)
         unlink(s->control_path);
+    if (s->metrics_fd >= 0)
+        unlink(s->metrics_path);
     log_flush();
     log_init(&(struct log_config){.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO, .process = "supervisor"});
-    int fds[] = {s->inject_fd, s->control_fd, s->lock_fd, s->log_fd, s->signal_fd};
+    int fds[] = {s->inject_fd, s->control_fd, s->metrics_fd, s->lock_fd, s->log_fd, s->signal_fd};
     for (size_t i = 0; i < COUNT_OF(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -638,6 +643,7 @@ int supervisor_run(const char *path, const struct house_role roles[ROLE_COUNT])
         .credentials = {.fd = -1, .next_look = INSTANT_NEVER, .rotate_at = INSTANT_NEVER},
         .inject_fd = -1,
         .control_fd = -1,
+        .metrics_fd = -1,
         .log_fd = -1,
         .lock_fd = -1,
         .signal_fd = -1};

@@ -53,7 +53,7 @@ static bool needs_store(const struct control *c)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct control_ports ports = {
-        NULL, refuse_order, refuse_lane, NULL, refuse_lane_order, refuse_pause, NULL, NULL};
+        NULL, refuse_order, refuse_lane, NULL, refuse_lane_order, refuse_pause, NULL, NULL, NULL};
     static uint8_t room[CONTROL_ROOM_MIN];
     struct bytes rest = {data, size};
     struct control c;

@@ -1,0 +1,41 @@
+/* tally: what happened, counted for the metrics: histograms, and results by next hop.
+ *
+ * For: the engine, which adds, and metrics.c, which writes. Not for: decisions.
+ * Bounds: TALLY_LANES_MAX next hops are counted by name, in the order in which they came; all later ones together.
+ *   histogram_add(&stats.batch, tally_batch_bounds, ops);
+ *   tally_lane_add(&stats.lanes, lane, TALLY_DELIVERED); */
+#ifndef MANSIO_QUEUED_TALLY_H
+#define MANSIO_QUEUED_TALLY_H
+
+#include "daemon/base/base.h"
+
+enum { HISTOGRAM_BOUNDS = 11, TALLY_LANES_MAX = 128 };
+
+struct histogram {
+    uint64_t buckets[HISTOGRAM_BOUNDS + 1]; /* each value once: in the first whose bound it does not exceed */
+    uint64_t count, sum;
+};
+
+extern const uint64_t tally_delay_bounds_ms[HISTOGRAM_BOUNDS];
+extern const uint64_t tally_batch_bounds[HISTOGRAM_BOUNDS];
+
+void histogram_add(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS], uint64_t value);
+
+enum tally_result { TALLY_DELIVERED, TALLY_DEFERRED, TALLY_FAILED, TALLY_RESULT_COUNT };
+
+struct tally_lane {
+    uint64_t hash;
+    uint16_t name_size;
+    uint8_t name[LANE_NAME_SIZE_MAX];
+    uint64_t results[TALLY_RESULT_COUNT];
+};
+
+struct tally_lanes {
+    struct tally_lane rows[TALLY_LANES_MAX];
+    size_t count;
+    uint64_t others[TALLY_RESULT_COUNT];
+};
+
+void tally_lane_add(struct tally_lanes *lanes, struct bytes name, enum tally_result result);
+
+#endif

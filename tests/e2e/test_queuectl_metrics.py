@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+"""The metrics of a live daemon: the text, the socket, and the files that use the names."""
+import json
+import os
+import re
+import socket
+
+import support  # noqa: F401
+from case import IS_ROOT, TOP, Case, as_ordinary_user, main, need_root
+
+LINE = re.compile(r'^([a-z_]+)(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? ([0-9.]+)$')
+
+
+def parse(text):
+    """Values by name and labels; fails on anything that is not the text format."""
+    values, types = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            types[name] = kind
+        elif not line.startswith("# HELP "):
+            found = LINE.match(line.replace('"+Inf"', '"Inf"'))
+            assert found, line
+            base = re.sub("_(bucket|sum|count)$", "", found[1])
+            assert found[1] in types or types.get(base) == "histogram", line
+            assert (types.get(found[1]) == "counter") == found[1].endswith("_total"), line
+            values[found[1] + (found[2] or "")] = float(found[4])
+    return values
+
+
+class Metrics(Case):
+    def scrape(self, request=b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(os.path.join(self.m.run_dir, "metrics"))
+            s.sendall(request)
+            answer = b""
+            while piece := s.recv(65536):
+                answer += piece
+        head, _, body = answer.partition(b"\r\n\r\n")
+        self.assertIn(b"HTTP/1.0 200 OK", head)
+        self.assertIn(b"Content-Length: %d" % len(body), head)
+        return body.decode("ascii")
+
+    def test_numbers_follow_what_happens(self):
+        hop = self.sink(script={"rcpt": lambda s, arg: b"450 4.2.0 later\r\n" if b"later" in arg else
+                                b"550 5.1.1 no\r\n" if b"never" in arg else None})
+        lane = f"relay:[127.0.0.1]:{hop.port}"
+        self.m = self.mansio(config=f'route "*" {{ via = "{lane}" }}', retry='plan = {{ "1h" }} jitter = 0'.format())
+        before = parse(self.scrape())
+        self.assertEqual(0, before["mansio_queue_messages"])
+        self.assertEqual(1, before["mansio_accepting"])
+        self.m.send("", ["ok@one.test", "never@one.test"], "Subject: x\n\nx\n")
+        self.m.tolerate("double_bounce")
+        self.m.send("a@one.test", ["later@one.test"], "Subject: x\n\nx\n")
+        self.m.wait_event("deferred")
+        self.m.wait_event("failed")
+        now = parse(self.scrape())
+        self.assertEqual(2, now["mansio_messages_accepted_total"])
+        self.assertEqual(1, now["mansio_queue_messages"])
+        for result in ("delivered", "deferred", "failed"):
+            self.assertEqual(1, now[f'mansio_recipient_results_total{{result="{result}"}}'])
+            self.assertEqual(1, now[f'mansio_lane_results_total{{lane="{lane}",result="{result}"}}'])
+        self.assertEqual(1, now["mansio_delivery_delay_seconds_count"])
+        self.assertEqual(1, now['mansio_delivery_delay_seconds_bucket{le="Inf"}'])
+        self.assertGreater(now["mansio_commit_batch_size_count"], 0)
+        r = self.m.queuectl("metrics")
+        self.assertEqual(set(now), set(parse(r.stdout)))
+        self.scrape(b"\n\n")
+        self.names = {re.sub("{.*", "", name) for name in now}
+        for path in ("etc/monitoring/grafana.json", "etc/monitoring/alerts.yml"):
+            with open(os.path.join(TOP, path)) as f:
+                text = f.read()
+            for name in set(re.findall(r"mansio_[a-z_]+", text)):
+                self.assertIn(name, self.names, path)
+        with open(os.path.join(TOP, "etc/monitoring/grafana.json")) as f:
+            json.load(f)
+
+    @need_root("asks as another user")
+    def test_strangers_see_no_next_hops(self):
+        self.m = self.mansio(as_root=False)
+        code = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')\n"
+                "d=b''\nwhile (p:=s.recv(65536)): d+=p\nsys.stdout.write(d.decode())")
+        argv = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups", "/usr/bin/python3", "-c", code,
+                os.path.join(self.m.run_dir, "metrics")]
+        r = self.run_program(argv)
+        self.assertIn("mansio_queue_messages 0", r.stdout, r.stderr)
+        self.assertNotIn("mansio_lane", r.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+/* The metrics text: buckets add up, labels cannot break a line, and a full table of next hops still fits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "daemon/queued/metrics.h"
+
+static uint8_t room[METRICS_SIZE_MAX];
+
+static void buckets_are_cumulative(void **state)
+{
+    struct buf out = BUF(room);
+    struct engine_stats stats = {.open = true};
+    struct store_stats store = {.messages = 3, .recipients = 5, .due_rows = 4};
+
+    (void)state;
+    histogram_add(&stats.delivery_delays, tally_delay_bounds_ms, 100);
+    histogram_add(&stats.delivery_delays, tally_delay_bounds_ms, 101);
+    histogram_add(&stats.delivery_delays, tally_delay_bounds_ms, UINT32_MAX);
+    assert_true(is_ok(metrics_put(&out, &(struct metrics){.engine = &stats, .store = &store, .oldest_ms = 1500})));
+    struct bytes text = buf_bytes(&out);
+    assert_true(bytes_find(text, BYTES("delay_seconds_bucket{le=\"0.100\"} 1\n")) >= 0);
+    assert_true(bytes_find(text, BYTES("delay_seconds_bucket{le=\"0.500\"} 2\n")) >= 0);
+    assert_true(bytes_find(text, BYTES("delay_seconds_bucket{le=\"86400\"} 2\n")) >= 0);
+    assert_true(bytes_find(text, BYTES("delay_seconds_bucket{le=\"+Inf\"} 3\n")) >= 0);
+    assert_true(bytes_find(text, BYTES("state=\"held\"} 1\n")) >= 0);
+    assert_true(bytes_find(text, BYTES("age_seconds 1.500\n")) >= 0);
+    assert_true(bytes_find(text, BYTES("mansio_lane")) < 0);
+}
+
+static void lanes_are_bounded_and_harmless(void **state)
+{
+    struct buf out = BUF(room);
+    struct engine_stats stats = {0};
+    struct store_stats store = {0};
+    struct tally_lanes *lanes = calloc(1, sizeof *lanes);
+    uint8_t name[LANE_NAME_SIZE_MAX];
+
+    (void)state;
+    tally_lane_add(lanes, BYTES("mx:a\"\\\n\xff"), TALLY_FAILED);
+    for (unsigned i = 0; i < 400; i++) {
+        memset(name, 'x', sizeof name);
+        name[0] = (uint8_t)('a' + i % 26);
+        name[1] = (uint8_t)('a' + i / 26);
+        tally_lane_add(lanes, (struct bytes){name, 60}, TALLY_DELIVERED);
+    }
+    tally_lane_add(lanes, BYTES("mx:a\"\\\n\xff"), TALLY_FAILED);
+    assert_int_equal(lanes->count, TALLY_LANES_MAX);
+    assert_true(is_ok(metrics_put(&out, &(struct metrics){.engine = &stats, .store = &store, .results = lanes})));
+    assert_true(bytes_find(buf_bytes(&out), BYTES("{lane=\"mx:a\\\"\\\\??\",result=\"failed\"} 2\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("{lane=\"*\",result=\"delivered\"} 301\n")) >= 0);
+    /* names that fill the room: the part is left out, the rest stands */
+    lanes->count = 0;
+    for (unsigned i = 0; i < 128; i++) {
+        name[0] = (uint8_t)i;
+        tally_lane_add(lanes, (struct bytes){name, sizeof name}, TALLY_DELIVERED);
+    }
+    buf_reset(&out);
+    assert_true(is_ok(metrics_put(&out, &(struct metrics){.engine = &stats, .store = &store, .results = lanes})));
+    assert_true(bytes_find(buf_bytes(&out), BYTES("mansio_accepting 0\n")) >= 0);
+    assert_int_equal(out.data[out.size - 1], '\n');
+    free(lanes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(buckets_are_cumulative),
+        cmocka_unit_test(lanes_are_bounded_and_harmless),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
