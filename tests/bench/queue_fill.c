@@ -3,13 +3,13 @@
  *   queue_fill FOLDER [MESSAGES [RECIPIENTS_EACH [BODY_SIZE [LANE [HOURS]]]]]
  * FOLDER is STATE_DIR/queue. Each recipient is in state `waiting` for LANE (relay:[127.0.0.3]:2599), its next try spread over
  * the hour that starts HOURS (2) from now, as a server would have left it after failed attempts. Run it as the user that
- * owns the queue. Commits of 1,000 messages; prints how many it wrote and how long that took. */
+ * owns the queue. Commits of 10,000 messages; prints how many it wrote and how long that took. */
 #include <stdio.h>
 #include <time.h>
 
 #include "queue/store.h"
 
-enum { PER_COMMIT = 1000, BODY_SIZE_MAX = 262144 };
+enum { PER_COMMIT = 10000, BODY_SIZE_MAX = 262144 };
 
 static struct {
     uint64_t messages, recipients_each, body_size, hours;
