@@ -129,6 +129,8 @@ struct config {
     struct {
         uint32_t inbound, outbound; /* processes; default: the number of cores */
     } processes;
+    struct bytes command_user; /* as whom commands run and files are written, when started as root */
+    int64_t command_time;
     int64_t history_keep; /* how long finished attempts are remembered */
     struct { /* what is done to mail that is handed in: by sendmail, run_dir/inject, listeners for submission */
         bool sender;

@@ -180,7 +180,7 @@ static RESULT drop_rights(const struct process *p)
     struct rights rights;
 
     TRY(rights_find((const char *)p->cfg->user.data, p->role, &rights));
-    TRY(rights_drop(&rights));
+    TRY(p->role == ROLE_LOCAL ? rights_lower(&rights) : rights_drop(&rights));
     /* Programs that local starts for mailbox owners may need to gain rights (a mail filter that is set-gid). */
     if (p->role != ROLE_LOCAL && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return FAIL_SYS(errno, "prctl PR_SET_NO_NEW_PRIVS");

@@ -69,3 +69,16 @@ RESULT rights_drop(const struct rights *rights)
         return FAIL(CODE_REFUSED, "root's rights could be taken back");
     return OK;
 }
+
+RESULT rights_lower(const struct rights *rights)
+{
+    if (!rights->change)
+        return OK;
+    if (initgroups(rights->name, rights->gid) != 0)
+        return FAIL_SYS(errno, "initgroups");
+    if (setresgid(rights->gid, rights->gid, rights->gid) != 0)
+        return FAIL_SYS(errno, "setresgid");
+    if (setresuid(rights->uid, rights->uid, 0) != 0)
+        return FAIL_SYS(errno, "setresuid");
+    return OK;
+}

@@ -5,6 +5,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/edge/clock.h"
+#include "daemon/local/program.h"
 #include "smtp/address.h"
 #include "smtp/idna.h"
 
@@ -13,10 +14,12 @@ struct target {
     struct recipient rcpt;
     struct mailbox box;
     bool open;
+    bool spooled;             /* for a command or a file: it is handed over when it is whole */
     enum job_outcome outcome; /* when not open */
-    const char *status;
-    const char *reply;
+    struct bytes status, reply;
 };
+
+enum lane_kind { LANE_MAILBOX, LANE_COMMAND, LANE_FILE };
 
 struct local_job {
     struct local *local;
@@ -24,7 +27,9 @@ struct local_job {
     struct job_id id;
     struct arena arena;
     struct envelope_head head;
-    bool maildir; /* the lane is `local`; else a kind that this build does not serve */
+    enum lane_kind kind;
+    struct bytes lane;
+    struct program *program; /* of the target before commit_at */
     bool damaged, running;
     struct bytes first;   /* body octets that came before the job runs */
     uint64_t body_offset; /* octets written so far */
@@ -53,6 +58,7 @@ static void job_end(struct local_job *job, enum lane_verdict verdict)
             mailbox_abandon(&job->targets[i].box);
     if (local->queued != NULL)
         channel_send(local->queued, &m);
+    program_stop(&job->program);
     loop_hook_drop(local->loop, &job->work);
     while (*at != job)
         at = &(*at)->next;
@@ -69,18 +75,21 @@ static void target_fail(struct local_job *job, struct target *t, struct result r
         mailbox_abandon(&t->box);
     t->open = false;
     t->outcome = JOB_DEFERRED;
-    t->status = "4.2.0";
-    t->reply = "the mailbox cannot be written";
-    if (r.code == CODE_SYNTAX) {
+    t->status = BYTES("4.2.0");
+    t->reply = BYTES("the mailbox cannot be written");
+    if (r.code == CODE_SYNTAX && job->kind != LANE_MAILBOX) { /* the operator's line, not the sender's address */
+        t->status = BYTES("4.3.5");
+        t->reply = bytes_of(r.why);
+    } else if (r.code == CODE_SYNTAX || r.code == CODE_REFUSED) {
         t->outcome = JOB_FAILED;
-        t->status = "5.1.3";
-        t->reply = r.why;
+        t->status = BYTES("5.1.3");
+        t->reply = bytes_of(r.why);
     } else if (r.sys == ENOSPC) {
-        t->status = "4.3.1";
-        t->reply = "the disk is full";
+        t->status = BYTES("4.3.1");
+        t->reply = BYTES("the disk is full");
     } else if (r.sys == EDQUOT) {
-        t->status = "4.2.2";
-        t->reply = "the mailbox is over its quota";
+        t->status = BYTES("4.2.2");
+        t->reply = BYTES("the mailbox is over its quota");
     }
     LOG(MAILBOX_FAILED, LOG_MSG("id", job->head.id), LOG_TEXT("to", t->rcpt.forward_path),
         LOG_STR("why", r.sys != 0 ? strerrordesc_np(r.sys) : r.why), LOG_STR("step", r.why));
@@ -108,18 +117,34 @@ static RESULT target_path(const struct local_job *job, const struct target *t, s
     return buf_put_octet(path, 0);
 }
 
-/* RFC 5321 4.4: the last system before the mailbox says where the message came from; Delivered-To says whose copy it is. */
+static RESULT field_put(struct buf *head, const char *name, struct bytes value)
+{
+    TRY(buf_put_str(head, name));
+    TRY(buf_put(head, value));
+    return buf_put_str(head, "\r\n");
+}
+
+/* RFC 5321 4.4: the last system before the mailbox says where the message came from; Delivered-To says whose copy it is, X-Original-To what
+ * the sender had written. */
 static RESULT target_head(const struct local_job *job, struct target *t)
 {
-    uint8_t octets[2 * ADDRESS_SIZE_MAX + 64];
+    uint8_t octets[3 * ADDRESS_SIZE_MAX + 96];
     struct buf head = BUF(octets);
+    struct bytes original =
+        bytes_starts_nocase(t->rcpt.orcpt, BYTES("rfc822;")) ? bytes_after(t->rcpt.orcpt, 7) : BYTES_NONE;
 
     TRY(buf_put_str(&head, "Return-Path: <"));
     TRY(buf_put(&head, job->head.reverse_path));
-    TRY(buf_put_str(&head, ">\r\nDelivered-To: "));
-    TRY(buf_put(&head, t->rcpt.forward_path));
-    TRY(buf_put_str(&head, "\r\n"));
+    TRY(field_put(&head, ">\r\nDelivered-To: ", t->rcpt.forward_path));
+    if (original.size > 0 && !bytes_equal_nocase(original, t->rcpt.forward_path))
+        TRY(field_put(&head, "X-Original-To: ", original));
     return mailbox_write(&t->box, buf_bytes(&head));
+}
+
+/* As elsewhere, a path that ends with a slash is a Maildir. */
+static bool file_is_maildir(const struct local_job *job)
+{
+    return job->lane.data[job->lane.size - 1] == '/';
 }
 
 static RESULT target_open(struct local_job *job, struct target *t)
@@ -128,7 +153,18 @@ static RESULT target_open(struct local_job *job, struct target *t)
     uint8_t path_octets[MAILBOX_PATH_SIZE_MAX], name_octets[MAILBOX_NAME_SIZE_MAX];
     struct buf path = BUF(path_octets), name = BUF(name_octets);
 
-    TRY(target_path(job, t, &path));
+    if (job->kind == LANE_COMMAND || (job->kind == LANE_FILE && !file_is_maildir(job))) {
+        t->box = (struct mailbox){.dir_fd = -1, .fd = -1};
+        TRY(program_spool(&t->box.fd));
+        t->open = t->spooled = true;
+        return target_head(job, t);
+    }
+    if (job->kind == LANE_FILE) {
+        TRY(buf_put(&path, bytes_after(job->lane, 5)));
+        TRY(buf_put_octet(&path, 0));
+    } else {
+        TRY(target_path(job, t, &path));
+    }
     TRY(mailbox_name_put(&name, clock_walltime(), (uint32_t)getpid(), ++local->file_count, local->cfg->hostname));
     TRY(mailbox_open(&t->box, (const char *)path.data, buf_bytes(&name)));
     t->open = true;
@@ -178,14 +214,25 @@ static void job_go_on(struct local_job *job)
 static void target_report(struct local_job *job, const struct target *t)
 {
     struct msg m = {.kind = MSG_job_result,
-        .job_result = {.job = job->id,
-            .n = t->rcpt.n,
-            .outcome = t->outcome,
-            .status = bytes_of(t->status),
-            .reply = bytes_of(t->reply)}};
+        .job_result = {.job = job->id, .n = t->rcpt.n, .outcome = t->outcome, .status = t->status, .reply = t->reply}};
 
     if (job->local->queued != NULL)
         channel_send(job->local->queued, &m);
+}
+
+static void on_program_ended(void *owner, const struct program_fate *fate)
+{
+    struct local_job *job = owner;
+    struct target *t = &job->targets[job->commit_at - 1];
+
+    job->program = NULL; /* it frees itself */
+    mailbox_abandon(&t->box);
+    t->open = false;
+    t->outcome = fate->outcome;
+    t->status = fate->status;
+    t->reply = fate->reply;
+    target_report(job, t);
+    loop_hook_add(job->local->loop, &job->work, LOOP_WORK);
 }
 
 /* One mailbox a turn. */
@@ -199,14 +246,28 @@ static void on_work(void *ctx)
         return;
     }
     t = &job->targets[job->commit_at++];
-    if (t->open) {
+    if (t->open && t->spooled) {
+        struct program_order order = {.loop = job->local->loop,
+            .cfg = job->local->cfg,
+            .lane = job->lane,
+            .spool = t->box.fd,
+            .head = &job->head,
+            .rcpt = &t->rcpt,
+            .now = clock_walltime()};
+        struct result r = mailbox_flush(&t->box);
+        if (is_ok(r))
+            r = program_start(&order, on_program_ended, job, &job->program);
+        if (is_ok(r))
+            return;
+        target_fail(job, t, r);
+    } else if (t->open) {
         struct result r = mailbox_commit(&t->box);
 
         if (is_ok(r)) {
             t->open = false;
             t->outcome = JOB_DELIVERED;
-            t->status = "2.0.0";
-            t->reply = "stored in the mailbox";
+            t->status = BYTES("2.0.0");
+            t->reply = BYTES("stored in the mailbox");
         } else {
             target_fail(job, t, r);
         }
@@ -231,8 +292,11 @@ void local_job_begin(struct local *local, const struct msg_job_begin *m)
     job->id = m->job;
     job->work = (struct loop_hook){.fn = on_work, .ctx = job};
     arena_init(&job->arena, LOCAL_ARENA_SIZE_MAX);
-    job->maildir = bytes_equal(m->lane, BYTES("local"));
-    job->damaged = !is_ok(envelope_head_copy(&job->arena, &m->head, &job->head));
+    job->kind = bytes_starts(m->lane, BYTES("pipe:"))    ? LANE_COMMAND
+                : bytes_starts(m->lane, BYTES("file:/")) ? LANE_FILE
+                                                         : LANE_MAILBOX;
+    job->damaged = !is_ok(envelope_head_copy(&job->arena, &m->head, &job->head)) ||
+                   !is_ok(arena_copy(&job->arena, m->lane, &job->lane));
     job->next = local->jobs;
     local->jobs = job;
     local->job_count++;
@@ -281,12 +345,6 @@ void local_job_run(struct local *local, struct job_id id)
         struct target *t = &job->targets[i];
         struct result r;
 
-        if (!job->maildir) {
-            t->outcome = JOB_DEFERRED;
-            t->status = "4.3.5";
-            t->reply = "this build delivers into mailboxes only, not into programs";
-            continue;
-        }
         r = target_open(job, t);
         if (!is_ok(r))
             target_fail(job, t, r);

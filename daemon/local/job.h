@@ -12,7 +12,7 @@
 #include "daemon/local/mailbox.h"
 
 enum {
-    LOCAL_SLOTS = 4,                        /* jobs at once: each may hold two descriptors a recipient */
+    LOCAL_SLOTS = 16,                       /* jobs at once: each may hold two descriptors a recipient */
     LOCAL_ARENA_SIZE_MAX = 4 * 1024 * 1024, /* JOB_RCPT_COUNT_MAX recipients with their last replies */
 };
 

@@ -223,21 +223,27 @@ RESULT mailbox_write(struct mailbox *box, struct bytes text)
         if (box->cr && octet != '\n')
             room[used++] = '\r';
         box->cr = octet == '\r';
+        box->line_count += octet == '\n';
         if (!box->cr)
             room[used++] = octet;
     }
     return write_whole(box, room, used);
 }
 
+RESULT mailbox_flush(struct mailbox *box)
+{
+    if (!box->cr)
+        return OK;
+    box->cr = false;
+    return write_whole(box, (const uint8_t *)"\r", 1);
+}
+
 RESULT mailbox_commit(struct mailbox *box)
 {
-    char tmp[MAILBOX_NAME_SIZE_MAX + 8], new[MAILBOX_NAME_SIZE_MAX + 40];
+    char tmp[MAILBOX_NAME_SIZE_MAX + 8], new[MAILBOX_NAME_SIZE_MAX + 64];
     struct result r;
 
-    if (box->cr) {
-        TRY(write_whole(box, (const uint8_t *)"\r", 1));
-        box->cr = false;
-    }
+    TRY(mailbox_flush(box));
     if (fsync(box->fd) != 0)
         return FAIL_SYS(errno, "the message cannot be synced");
     if (close(box->fd) != 0) { /* a network file system tells here that it is full */
@@ -246,7 +252,7 @@ RESULT mailbox_commit(struct mailbox *box)
     }
     box->fd = -1;
     tmp_path(box, "tmp", tmp);
-    snprintf(new, sizeof new, "new/%s,S=%" PRIu64, box->name, box->size);
+    snprintf(new, sizeof new, "new/%s,S=%" PRIu64 ",W=%" PRIu64, box->name, box->size, box->size + box->line_count);
     /* link fails where the name is taken and rename would replace; not every file system can link. */
     if (linkat(box->dir_fd, tmp, box->dir_fd, new, 0) != 0) {
         if (errno == EEXIST || renameat(box->dir_fd, tmp, box->dir_fd, new) != 0)

@@ -15,10 +15,10 @@
 enum { MAILBOX_PATH_SIZE_MAX = 1024, MAILBOX_NAME_SIZE_MAX = 200 };
 
 struct mailbox {
-    int dir_fd; /* of the Maildir */
-    int fd;     /* in tmp */
-    bool cr;    /* the last octet was a CR whose fate the next one decides */
-    uint64_t size;
+    int dir_fd;                /* of the Maildir */
+    int fd;                    /* in tmp */
+    bool cr;                   /* the last octet was a CR whose fate the next one decides */
+    uint64_t size, line_count; /* in the file: the sizes S= and W= of its name come from these */
     char name[MAILBOX_NAME_SIZE_MAX];
 };
 
@@ -30,6 +30,8 @@ RESULT mailbox_path_put(struct buf *out, struct bytes template, struct bytes loc
 /* `path` ends with NUL; `unique` is the file's name, used once in the life of this host (see mailbox_name_put). */
 RESULT mailbox_open(struct mailbox *box, const char *path, struct bytes unique);
 RESULT mailbox_write(struct mailbox *box, struct bytes text);
+/* What the line ends still hold back; mailbox_commit does this by itself. */
+RESULT mailbox_flush(struct mailbox *box);
 RESULT mailbox_commit(struct mailbox *box);
 /* Leaves nothing behind; harmless after a commit or a failed open. */
 void mailbox_abandon(struct mailbox *box);

@@ -50,8 +50,16 @@ RESULT expansion_remember(struct engine *e, struct message_id id, struct bytes p
     return store_seen_put(e->store, id, buf_bytes(&name), fresh_out);
 }
 
-/* What is wrong with a child before it is stored. */
-static const struct route_choice REFUSED_NO_ROUTE = {.kind = ROUTE_CHOICE_ERROR};
+/* What is longer than the name of a lane. */
+static RESULT child_refused(struct route_choice *choice)
+{
+    static const struct route too_long = {.target = {.kind = ROUTE_ERROR,
+                                              .status = BYTES_INIT("5.3.5"),
+                                              .text = BYTES_INIT("the command or file of the alias is too long")}};
+
+    *choice = (struct route_choice){.kind = ROUTE_CHOICE_ERROR, .route = &too_long};
+    return OK;
+}
 
 static RESULT child_route(struct engine *e, const struct job_child *child, const struct recipient *rcpt,
     struct buf *lane, struct route_choice *choice)
@@ -67,12 +75,13 @@ static RESULT child_route(struct engine *e, const struct job_child *child, const
         choice->kind = ROUTE_CHOICE_DISCARD;
         return OK;
     }
-    if (child->text.size + strlen(prefix) > LANE_NAME_SIZE_MAX) {
-        *choice = REFUSED_NO_ROUTE;
-        return OK;
-    }
     TRY(buf_put_str(lane, prefix));
-    TRY(buf_put(lane, child->text));
+    for (size_t i = 0; i < child->text.size; i++) { /* in an alias a % is only that */
+        if (child->kind == CHILD_COMMAND && child->text.data[i] == '%' && !is_ok(buf_put_octet(lane, '%')))
+            return child_refused(choice);
+        if (!is_ok(buf_put_octet(lane, child->text.data[i])))
+            return child_refused(choice);
+    }
     choice->lane = buf_bytes(lane);
     return OK;
 }
