@@ -597,6 +597,25 @@ RESULT store_seek(
     return OK;
 }
 
+/* --- copies --- */
+
+RESULT store_copy(struct store *s, const char *folder, bool compact)
+{
+    char data_path[PATH_MAX];
+
+    ASSERT(s->write == NULL && !s->reading);
+    TRY(file_name(folder, "data.mdb", data_path));
+    TRY(lmdb(mdb_env_copy2(s->env, folder, compact ? MDB_CP_COMPACT : 0), "cannot copy the queue"));
+    int fd = open(data_path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return FAIL_SYS(errno, "cannot open the copy");
+    int failed = fsync(fd) != 0 ? errno : 0;
+    close(fd);
+    if (failed != 0)
+        return FAIL_SYS(failed, "cannot bring the copy to the disk");
+    return folder_sync(folder);
+}
+
 /* --- figures --- */
 
 void store_stats_get(struct store *s, struct store_stats *stats_out)

@@ -146,6 +146,11 @@ void store_stats_get(struct store *s, struct store_stats *stats_out);
 /* Octets that a new message may still take before the map's bound, the tail kept for finishing old mail not counted. */
 uint64_t store_room(struct store *s);
 
+/* A consistent copy of the whole environment into an empty folder, on the disk when it returns; `compact`: without free pages.
+ * The queue may be written meanwhile by its own process: what was committed before the call is in the copy. For tools: it
+ * takes as long as the copying takes. */
+RESULT store_copy(struct store *s, const char *folder, bool compact);
+
 /* --- offline check, store_fsck.c --- */
 struct store_fsck {
     uint64_t messages, recipients, due_rows, body_rows, history_rows, lanes;

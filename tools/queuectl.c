@@ -23,6 +23,10 @@ static const char USAGE[] =
     "  stats                      sizes and counts\n"
     "  metrics                    the same and more, as Prometheus text\n"
     "  fsck                       check the queue's database\n"
+    "  backup DIR                 copy the running queue; restore DIR puts a copy in place, compact shrinks it\n"
+    "  reload                     take the configuration up; stop ends the daemon\n"
+    "  drain                      take nothing new, wait until all that can go has gone\n"
+    "  doctor                     look for what is wrong, and say how to cure it\n"
     "  user add|passwd|delete NAME, user list\n"
     "                             who may log in; a password is asked for, or read from the input\n"
     "FILTER: message ids, the word all, or tests as from=*@a.example age>2h 'reason~greylist' held (and or not)\n"
@@ -70,6 +74,13 @@ static const struct verb verbs[] = {
     {"metrics", 0, 0, false},
     {"stats", 0, 0, false},
     {"fsck", 0, 0, false},
+    {"backup", 1, 1, false},
+    {"restore", 1, 1, false},
+    {"compact", 0, 0, false},
+    {"reload", 0, 0, false},
+    {"stop", 0, 0, false},
+    {"drain", 0, 0, false},
+    {"doctor", 0, 0, false},
     {"user", 1, 2, false},
 };
 
@@ -109,6 +120,20 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
         return tool_lanes(t, args, count);
     if (strcmp(v->name, "pause") == 0 || strcmp(v->name, "unpause") == 0)
         return tool_pause(t, v->name[0] == 'p', args[0]);
+    if (strcmp(v->name, "backup") == 0)
+        return tool_backup(t, args[0]);
+    if (strcmp(v->name, "restore") == 0)
+        return tool_restore(t, args[0]);
+    if (strcmp(v->name, "compact") == 0)
+        return tool_compact(t);
+    if (strcmp(v->name, "reload") == 0)
+        return tool_reload(t);
+    if (strcmp(v->name, "stop") == 0)
+        return tool_stop(t);
+    if (strcmp(v->name, "drain") == 0)
+        return tool_drain(t);
+    if (strcmp(v->name, "doctor") == 0)
+        return tool_doctor(t);
     if (strcmp(v->name, "metrics") == 0)
         return tool_metrics(t);
     if (strcmp(v->name, "route") == 0)

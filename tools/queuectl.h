@@ -44,6 +44,13 @@ enum tool_exit tool_explain(const struct tool *t, char *const *args, size_t coun
 enum tool_exit tool_trace(const struct tool *t, char *const *args, size_t count);
 enum tool_exit tool_change(const struct tool *t, const char *verb, char *const *args, size_t count);
 enum tool_exit tool_fsck(const struct tool *t);
+enum tool_exit tool_backup(const struct tool *t, const char *folder);
+enum tool_exit tool_restore(const struct tool *t, const char *folder);
+enum tool_exit tool_compact(const struct tool *t);
+enum tool_exit tool_reload(const struct tool *t);
+enum tool_exit tool_stop(const struct tool *t);
+enum tool_exit tool_drain(const struct tool *t);
+enum tool_exit tool_doctor(const struct tool *t);
 /* "add NAME", "passwd NAME", "delete NAME", "list": the users file of `auth`. */
 enum tool_exit tool_user(const struct tool *t, char *const *args, size_t count);
 
