@@ -22,6 +22,7 @@ static const char USAGE[] =
     "  route ADDRESS              where mail for it would go\n"
     "  stats                      sizes and counts\n"
     "  metrics                    the same and more, as Prometheus text\n"
+    "  top                        the whole, live on the screen; watch follows the log\n"
     "  fsck                       check the queue's database\n"
     "  backup DIR                 copy the running queue; restore DIR puts a copy in place, compact shrinks it\n"
     "  reload                     take the configuration up; stop ends the daemon\n"
@@ -81,6 +82,8 @@ static const struct verb verbs[] = {
     {"stop", 0, 0, false},
     {"drain", 0, 0, false},
     {"doctor", 0, 0, false},
+    {"top", 0, 0, false},
+    {"watch", 0, 0, false},
     {"user", 1, 2, false},
 };
 
@@ -134,6 +137,10 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
         return tool_drain(t);
     if (strcmp(v->name, "doctor") == 0)
         return tool_doctor(t);
+    if (strcmp(v->name, "top") == 0)
+        return tool_top(t);
+    if (strcmp(v->name, "watch") == 0)
+        return tool_watch(t);
     if (strcmp(v->name, "metrics") == 0)
         return tool_metrics(t);
     if (strcmp(v->name, "route") == 0)

@@ -51,6 +51,8 @@ enum tool_exit tool_reload(const struct tool *t);
 enum tool_exit tool_stop(const struct tool *t);
 enum tool_exit tool_drain(const struct tool *t);
 enum tool_exit tool_doctor(const struct tool *t);
+enum tool_exit tool_top(const struct tool *t);
+enum tool_exit tool_watch(const struct tool *t);
 /* "add NAME", "passwd NAME", "delete NAME", "list": the users file of `auth`. */
 enum tool_exit tool_user(const struct tool *t, char *const *args, size_t count);
 
