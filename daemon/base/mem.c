@@ -12,6 +12,11 @@ void mem_fail_nth(uint64_t n)
     fail_countdown = n;
 }
 
+uint64_t mem_fail_left(void)
+{
+    return fail_countdown;
+}
+
 void *mem_take(size_t size)
 {
     return mem_must_fail() ? NULL : malloc(size == 0 ? 1 : size);

@@ -16,5 +16,7 @@ void mem_free(void *memory);
 
 /* For sweeps: the n-th request from now (1 = the next) fails, and those after it succeed. 0 switches this off. */
 void mem_fail_nth(uint64_t n);
+/* Requests left up to the one that fails, itself included; 0: it has failed, or none was to. */
+uint64_t mem_fail_left(void);
 
 #endif

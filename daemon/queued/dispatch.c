@@ -357,6 +357,14 @@ static RESULT reply_take(struct job *job, const struct msg_job_result *m, struct
     return arena_copy(&job->arena, buf_bytes(&text), reply_out);
 }
 
+/* What a host said, as far as there is memory: a result must not be lost for want of its words, or the mail goes twice. */
+static struct bytes words_kept(struct job *job, struct bytes words, size_t size_max)
+{
+    struct bytes copy;
+
+    return is_ok(arena_copy(&job->arena, bytes_head(words, size_max), &copy)) ? copy : BYTES_NONE;
+}
+
 static RESULT result_take(struct job *job, const struct msg_job_result *m)
 {
     struct job_rcpt *at = job_rcpt_find(job, m->n);
@@ -365,13 +373,18 @@ static RESULT result_take(struct job *job, const struct msg_job_result *m)
         return FAIL(CODE_REFUSED, "result for a recipient that is not in the job");
     if (m->outcome >= JOB_OUTCOME_COUNT)
         return FAIL(CODE_CORRUPT, "unknown outcome");
-    TRY(arena_copy(&job->arena, bytes_head(m->status, 16), &at->status));
-    TRY(reply_take(job, m, &at->reply));
-    TRY(arena_copy(&job->arena, bytes_head(m->host, DOMAIN_SIZE_MAX), &at->host));
-    TRY(arena_copy(&job->arena, bytes_head(m->address, DISPLAY_FIELD_SIZE_MAX), &at->address));
-    TRY(arena_copy(&job->arena, bytes_head(m->tls, DISPLAY_FIELD_SIZE_MAX), &at->tls));
     if (m->outcome == JOB_EXPANDED && at->child_count == 0)
         return FAIL(CODE_REFUSED, "expanded to nobody");
+    at->status = words_kept(job, m->status, 16);
+    if (at->status.size == 0)
+        at->status = m->outcome == JOB_FAILED      ? BYTES("5.0.0")
+                     : m->outcome == JOB_DELIVERED ? BYTES("2.0.0")
+                                                   : BYTES("4.0.0");
+    if (!is_ok(reply_take(job, m, &at->reply)))
+        at->reply = BYTES_NONE;
+    at->host = words_kept(job, m->host, DOMAIN_SIZE_MAX);
+    at->address = words_kept(job, m->address, DISPLAY_FIELD_SIZE_MAX);
+    at->tls = words_kept(job, m->tls, DISPLAY_FIELD_SIZE_MAX);
     at->outcome = m->outcome;
     at->dsn_passed = m->dsn_passed;
     at->has_result = true;
@@ -439,8 +452,7 @@ RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct
         if (msg->job_end.verdict >= LANE_VERDICT_COUNT)
             return FAIL(CODE_CORRUPT, "unknown verdict");
         job->uncertain = msg->job_end.uncertain;
-        TRY(arena_copy(
-            &job->arena, bytes_head(msg->job_end.transcript, ATTEMPT_TRANSCRIPT_SIZE_MAX), &job->transcript));
+        job->transcript = words_kept(job, msg->job_end.transcript, ATTEMPT_TRANSCRIPT_SIZE_MAX);
         job_ended(e, job, now, msg->job_end.verdict);
         return OK;
     default:

@@ -18,22 +18,31 @@ void tx_free(struct tx *tx)
     mem_free(tx);
 }
 
+/* No memory: inbound is told at once and answers it at the end of the data; its frames until then find nothing. Dropping the
+ * channel instead would end every other client's transaction with it. */
+static RESULT tx_unmade(struct engine *e, struct engine_peer *peer, struct message_id id)
+{
+    engine_send(e, peer,
+        &(struct msg){.kind = MSG_tx_done, .tx_done = {.id = id, .outcome = TX_TRY_LATER, .reply = BYTES_NONE}});
+    return OK;
+}
+
 static RESULT tx_begin(struct engine *e, struct engine_peer *peer, struct message_id id)
 {
     if (map_get(&e->transactions, id.value) != NULL)
         return FAIL(CODE_REFUSED, "transaction began twice");
     struct tx *tx = mem_take_zero(sizeof *tx);
     if (tx == NULL)
-        return FAIL(CODE_FULL, "out of memory");
+        return tx_unmade(e, peer, id);
     tx->id = id;
     tx->peer = peer;
     tx->rcpts_end = &tx->rcpts;
     tx->failed = TX_ACCEPTED;
     arena_init(&tx->arena, TX_ARENA_SIZE_MAX);
-    struct result put = map_put(&e->transactions, id.value, tx);
-    if (!is_ok(put))
-        tx_free(tx);
-    return put;
+    if (is_ok(map_put(&e->transactions, id.value, tx)))
+        return OK;
+    tx_free(tx);
+    return tx_unmade(e, peer, id);
 }
 
 /* What went wrong is told at the end of the data; until then the rest of the transaction is swallowed. */

@@ -1,61 +1,94 @@
 /* sim: mail for days in seconds, with faults at every step, from one seed. docs/proof.md tells what it proves.
  *
  *   sim --seed N [--messages M] [--days D] [--talk]     one run; --talk prints the event log
- *   sim --from N --count K                              K seeds in a row, one line each when something is wrong
+ *   sim --from N --count K [--figures]                  K seeds in a row; --figures prints totals
  *   sim ... --power                                     the queue lies on the recording disk, and the power is cut at times
- *   sim ... --cut E --fate S                            one cut, behind event E of the disk
- *   sim ... --figures                                   totals at the end, for docs/proof.md
- * Exit status 1 when a property was broken. */
+ *   sim ... --quiet                                     no process is killed
+ *   sim --sweep cuts|full|error|memory [--stride S]     the scenario of the seed once for every place where that can happen
+ *   sim ... --cut E --fate S | --fail-disk N --errno E | --fail-memory N      one run of a sweep
+ * Exit status 1 when a property was broken, 2 for a wrong option. */
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "tests/sim/lib/client.h"
-#include "tests/sim/lib/house.h"
-#include "tests/sim/lib/run.h"
+#include "tests/sim/lib/sweep.h"
+
+struct sim_options {
+    struct run_options run;
+    bool figures;
+    const char *sweep;
+    uint64_t stride;
+};
+
+/* Options with a number; false: there is none of that name. */
+static bool number_option(struct sim_options *o, const char *name, uint64_t value)
+{
+    struct run_options *r = &o->run;
+
+    if (strcmp(name, "--seed") == 0 || strcmp(name, "--from") == 0)
+        r->seed = value;
+    else if (strcmp(name, "--count") == 0)
+        r->count = value;
+    else if (strcmp(name, "--messages") == 0)
+        r->messages = (unsigned)value;
+    else if (strcmp(name, "--days") == 0)
+        r->days = (unsigned)value;
+    else if (strcmp(name, "--cut") == 0)
+        r->cut_at = (size_t)value;
+    else if (strcmp(name, "--fate") == 0)
+        r->cut_fate = value;
+    else if (strcmp(name, "--fail-disk") == 0)
+        r->fail_disk = value, r->fail_disk_count = value % 4 == 0 ? 5 : 1;
+    else if (strcmp(name, "--errno") == 0)
+        r->fail_error = (int)value;
+    else if (strcmp(name, "--fail-memory") == 0)
+        r->fail_memory = value;
+    else if (strcmp(name, "--stride") == 0)
+        o->stride = value;
+    else
+        return false;
+    return true;
+}
+
+static bool options_read(struct sim_options *o, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        uint64_t value = 0;
+        if (strcmp(argv[i], "--talk") == 0)
+            o->run.talk = true;
+        else if (strcmp(argv[i], "--power") == 0)
+            o->run.power = true;
+        else if (strcmp(argv[i], "--quiet") == 0)
+            o->run.quiet = true;
+        else if (strcmp(argv[i], "--figures") == 0)
+            o->figures = true;
+        else if (strcmp(argv[i], "--sweep") == 0 && i + 1 < argc)
+            o->sweep = argv[++i];
+        else if (i + 1 < argc && is_ok(bytes_to_u64(bytes_of(argv[i + 1]), UINT64_MAX, &value)) &&
+                 number_option(o, argv[i], value))
+            i++;
+        else {
+            fprintf(stderr, "sim: %s?\n", argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
 
 int main(int argc, char **argv)
 {
-    struct run_options o = {.seed = 1, .count = 1, .messages = 0, .days = 2, .cut_at = SIZE_MAX};
-    unsigned wrong = 0;
-    bool figures = false;
+    struct sim_options o = {.run = {.seed = 1, .count = 1, .days = 2, .cut_at = SIZE_MAX}, .stride = 1};
     struct run_figures total = {0};
+    unsigned wrong = 0;
 
-    for (int i = 1; i < argc; i++) {
-        uint64_t value = 0;
-        bool has = i + 1 < argc && is_ok(bytes_to_u64(bytes_of(argv[i + 1]), UINT64_MAX - 1, &value));
-        if (strcmp(argv[i], "--talk") == 0)
-            o.talk = true;
-        else if (strcmp(argv[i], "--power") == 0)
-            o.power = true;
-        else if (strcmp(argv[i], "--figures") == 0)
-            figures = true;
-        else if (!has) {
-            fprintf(stderr, "sim: %s?\n", argv[i]);
-            return 2;
-        } else if (strcmp(argv[i], "--seed") == 0 || strcmp(argv[i], "--from") == 0)
-            o.seed = value, i++;
-        else if (strcmp(argv[i], "--count") == 0)
-            o.count = value, i++;
-        else if (strcmp(argv[i], "--messages") == 0)
-            o.messages = (unsigned)value, i++;
-        else if (strcmp(argv[i], "--days") == 0)
-            o.days = (unsigned)value, i++;
-        else if (strcmp(argv[i], "--cut") == 0)
-            o.cut_at = (size_t)value, i++;
-        else if (strcmp(argv[i], "--fate") == 0)
-            o.cut_fate = value, i++;
-        else {
-            fprintf(stderr, "sim: %s?\n", argv[i]);
-            return 2;
-        }
-    }
-    for (uint64_t k = 0; k < o.count; k++) {
-        struct run_options one = o;
-        one.seed = o.seed + k;
+    if (!options_read(&o, argc, argv))
+        return 2;
+    if (o.sweep != NULL)
+        return sweep_run(o.sweep, &o.run, o.stride) ? 0 : 1;
+    for (uint64_t k = 0; k < o.run.count; k++) {
+        struct run_options one = o.run;
+        one.seed = o.run.seed + k;
         wrong += run_once(&one, &total) != 0;
     }
-    if (figures)
+    if (o.figures)
         run_figures_print(&total);
     return wrong > 0;
 }

@@ -352,6 +352,7 @@ void house_kill_outbound(unsigned which)
     house.last_down_ms = world.now_ms;
     outbound_end(p);
     ledger_died(false);
+    p->restart.fn = on_outbound_restart;
     world_timer_set(&p->restart, world.now_ms + world_between(50, 5000));
 }
 

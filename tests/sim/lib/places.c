@@ -144,13 +144,22 @@ bool domain_is_steady(const struct domain *d)
 
 /* --- DNS --- */
 
-static bool dns_trouble(struct domain *d, struct dns_answer *answer, enum dns_type type, int64_t *after_ms)
+static bool is_steady_host(struct bytes name)
+{
+    for (unsigned i = 0; i < places.host_count; i++)
+        if (places.hosts[i].steady && bytes_equal_nocase(bytes_of(places.hosts[i].name), name))
+            return true;
+    return false;
+}
+
+static bool dns_trouble(
+    struct domain *d, struct bytes name, struct dns_answer *answer, enum dns_type type, int64_t *after_ms)
 {
     static const enum dns_status bad[] = {
         DNS_SERVFAIL, DNS_REFUSED, DNS_TIMEOUT, DNS_UNREACHABLE, DNS_MALFORMED, DNS_BUSY};
     bool dark = d != NULL && d->kind == DOMAIN_DARK;
 
-    if (!dark && (places.calm || (d != NULL && domain_is_steady(d)) || !world_chance(25)))
+    if (!dark && (places.calm || is_steady_host(name) || (d != NULL && domain_is_steady(d)) || !world_chance(25)))
         return false;
     world_fault(FAULT_DNS_TEMPORARY);
     enum dns_status status = dark ? DNS_TIMEOUT : bad[world_below(COUNT_OF(bad))];
@@ -224,7 +233,7 @@ void places_dns(struct bytes name, enum dns_type type, struct dns_answer *answer
     dns_answer_fail(answer, (uint16_t)type, DNS_NXDOMAIN);
     answer->ttl = 300;
     *after_ms = world_chance(900) ? world_between(0, 60) : world_between(0, 4000);
-    if (dns_trouble(d, answer, type, after_ms))
+    if (dns_trouble(d, name, answer, type, after_ms))
         return;
     if (bytes_equal_nocase(name, BYTES(OUR_HOSTNAME)) && type == DNS_TYPE_A) {
         answer->status = DNS_OK;

@@ -26,7 +26,7 @@ static struct {
     unsigned messages_left;
     int64_t mail_until_ms, calm_at_ms;
     struct world_timer mail, chaos, calm, hour;
-    bool drained;
+    bool drained, failed;
 } scene;
 
 /* --- the log of the daemon's own objects --- */
@@ -57,8 +57,10 @@ static void on_mail(void *ctx)
         count = scene.messages_left;
     client_start(count);
     scene.messages_left -= count;
-    if (scene.messages_left == 0 || world.now_ms >= scene.mail_until_ms)
+    if (scene.messages_left == 0)
         return;
+    if (world.now_ms >= scene.mail_until_ms)
+        scene.mail_until_ms = world.now_ms + MINUTE;
     int64_t pause = (scene.mail_until_ms - world.now_ms) / (scene.messages_left + 1);
     world_timer_set(
         &scene.mail, world.now_ms + (world_chance(400) ? world_between(0, 50) : world_between(0, 2 * pause + 1)));
@@ -112,12 +114,26 @@ static void on_chaos(void *ctx)
         world.now_ms + (world_chance(500) ? world_between(10, 2000) : world_between(MINUTE, 10 * (int64_t)HOUR)));
 }
 
+/* Whether what was to fail has failed, before it is switched off. */
+static void failure_look(void)
+{
+    if (scene.o->fail_memory > 0 && mem_fail_left() == 0) {
+        scene.failed = true;
+        world_fault(FAULT_NO_MEMORY);
+    }
+    if (scene.o->fail_disk > 0 && disk_failed_count() > 0) {
+        scene.failed = true;
+        world_fault(scene.o->fail_error == EIO ? FAULT_DISK_ERROR : FAULT_DISK_FULL);
+    }
+}
+
 static void on_calm(void *ctx)
 {
     (void)ctx;
     world_say("from now on everything works");
     places_calm();
     house_cut_at(SIZE_MAX, 0);
+    failure_look();
     disk_fail_nth(0, 0, DISK_FAULT_REFUSED, 0);
     mem_fail_nth(0);
     house_release_all();
@@ -196,7 +212,7 @@ static struct net_end *dial_connect(const struct conn_dial *to)
 static void scene_set(const struct run_options *o)
 {
     scene.o = o;
-    scene.drained = false;
+    scene.drained = scene.failed = false;
     scene.messages_left = o->messages > 0 ? o->messages : (unsigned)world_between(5, 40);
     scene.mail_until_ms = (int64_t)o->days * DAY;
     if (world_chance(500)) /* all at once, as after an outage of somebody else */
@@ -260,7 +276,7 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     if (o->events_out != NULL)
         *o->events_out = disk_event_count();
     if (o->failed_out != NULL)
-        *o->failed_out = disk_failed_count() > 0;
+        *o->failed_out = scene.failed;
     uint32_t letters = ledger.letter_count;
     house_close();
     if (disk) {
