@@ -462,9 +462,12 @@ static void on_mail_reply(struct client *c, unsigned code)
         say_rcpt(c, &c->letter->fates[0]);
 }
 
-static void on_reply(struct client *c, unsigned code)
+static void on_reply(struct client *c, unsigned code, struct bytes line)
 {
     if (code == 421) {
+        if (bytes_starts(line, BYTES("421 4.4.2")) && c->in_content && c->wire_at < c->wire.size && !c->slow &&
+            !c->never_reads && !net_is_hole(c->net) && !house_was_down(0))
+            world_wrong("a client whose content is not read is told %.*s", BYTES_ARG(line));
         client_end(c);
         return;
     }
@@ -533,10 +536,9 @@ static void client_go_on(struct client *c)
             client_end(c);
             return;
         }
-        bool more = line.size > 3 && line.data[3] == '-';
+        if (line.size <= 3 || line.data[3] != '-')
+            on_reply(c, (unsigned)code, line);
         heap_buf_drop(&c->in, (size_t)end + 2);
-        if (!more)
-            on_reply(c, (unsigned)code);
     }
 }
 

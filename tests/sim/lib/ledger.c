@@ -71,6 +71,9 @@ void ledger_told(struct letter *l, enum letter_told told, unsigned code)
         world_wrong("letter %u was answered %u before its end", l->number, code);
     if (told == TOLD_YES && !l->committed)
         world_wrong("letter %u was answered %u before it was durable", l->number, code);
+    for (uint32_t i = 0; told == TOLD_YES && l->absent && i < l->fate_count; i++)
+        if (l->fates[i].accepted && domain_of(bytes_of(l->fates[i].address))->kind != DOMAIN_DISCARDED)
+            world_wrong("letter %u was answered %u, and was not in the queue when queued said so", l->number, code);
     ledger.accepted += told == TOLD_YES;
 }
 
@@ -300,11 +303,13 @@ void ledger_committed(struct message_id id, bool accepted)
 
     if (l == NULL || !accepted)
         return;
+    struct envelope_head head;
     l->committed = true;
     l->commit_turn = ledger.turn;
     struct result r = store_read_begin(ledger.store);
     if (!is_ok(r))
         return;
+    l->absent = !is_ok(store_message_get(ledger.store, id, &head));
     letter_rows(l);
     store_read_end(ledger.store);
 }
@@ -524,6 +529,9 @@ static void fate_close(const struct letter *l, const struct fate *f, bool draine
         world_wrong("letter %u, %s: its delay was told %u times", l->number, f->address, f->told[DSN_DELAYED]);
     if (success != (f->delivered && wants_success && !f->copy_dsn ? 1 : 0))
         world_wrong("letter %u, %s: its delivery was told %u times", l->number, f->address, success);
+    if (f->failed && bytes_starts(bytes_of(f->address), BYTES("ok")) &&
+        domain_is_steady(domain_of(bytes_of(f->address))))
+        world_wrong("letter %u, %s: failed although its host is well", l->number, f->address);
     ledger.recipients += f->accepted;
 }
 

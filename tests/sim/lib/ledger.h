@@ -61,6 +61,7 @@ struct letter {
     bool whole;     /* the client has sent all of it */
     bool must_fail; /* content that may not be taken */
     bool committed; /* queued said that it is durable */
+    bool absent;    /* when it said so, the queue did not hold it: nothing of it is kept */
     bool over;      /* each of its recipients is resolved */
     uint64_t commit_turn;
     struct walltime arrival;

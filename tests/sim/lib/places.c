@@ -35,8 +35,8 @@ static struct host *host_new(bool steady)
     for (size_t i = 0; i < COUNT_OF(table); i++)
         if (world_chance(table[i].chance))
             h->offers |= table[i].extension;
-    if (h->offers & SMTP_EXT_SMTPUTF8)
-        h->offers |= SMTP_EXT_8BITMIME; /* RFC 6531 3.1: it must */
+    if (steady || (h->offers & SMTP_EXT_SMTPUTF8))
+        h->offers |= SMTP_EXT_8BITMIME; /* RFC 6531 3.1: with SMTPUTF8 it must */
     h->tls = steady || world_chance(600) ? NET_TLS_WORKS : world_chance(700) ? NET_TLS_FAILS : NET_TLS_HANGS;
     h->no_ehlo = !steady && world_chance(80);
     h->trouble = steady ? 0 : (unsigned)world_between(0, 40);
