@@ -16,6 +16,7 @@ static const char USAGE[] =
     "  bounce FILTER              give it back to its sender [--reason TEXT]\n"
     "  undo FILTER                take a deletion or bounce back, for an hour\n"
     "  reroute FILTER LANE        send it by another next hop\n"
+    "  resend ID --to ADDRESS …   a copy for who was forgotten [--cc ADDRESS …]\n"
     "  lanes [GLOB]               next hops: what works, waits, fails\n"
     "  lanes suspend|resume LANE, lanes limit LANE concurrency=N\n"
     "  pause|unpause accepting|delivering\n"
@@ -34,7 +35,10 @@ static const char USAGE[] =
     "options: -c, --config FILE   --json   --dry-run   --yes   --now   -V, --version   -h, --help\n"
     "see queuectl(8)\n";
 
-enum { OPTION_JSON = 256, OPTION_YES, OPTION_LANE, OPTION_DRY_RUN, OPTION_NOW, OPTION_REASON };
+enum { OPTION_JSON = 256, OPTION_YES, OPTION_LANE, OPTION_DRY_RUN, OPTION_NOW, OPTION_REASON, OPTION_TO, OPTION_CC };
+
+enum { RESEND_ADDRESSES_MAX = 100 };
+static char *resend_to[RESEND_ADDRESSES_MAX], *resend_cc[RESEND_ADDRESSES_MAX];
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -44,6 +48,8 @@ static const struct option options[] = {
     {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
     {"now", no_argument, NULL, OPTION_NOW},
     {"reason", required_argument, NULL, OPTION_REASON},
+    {"to", required_argument, NULL, OPTION_TO},
+    {"cc", required_argument, NULL, OPTION_CC},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -68,6 +74,7 @@ static const struct verb verbs[] = {
     {"reroute", 0, SIZE_MAX, true},
     {"explain", 1, SIZE_MAX, false},
     {"trace", 1, SIZE_MAX, false},
+    {"resend", 1, 1, false},
     {"lanes", 0, 3, false},
     {"pause", 1, 1, false},
     {"unpause", 1, 1, false},
@@ -119,6 +126,8 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
         return tool_explain(t, args, count);
     if (strcmp(v->name, "trace") == 0)
         return tool_trace(t, args, count);
+    if (strcmp(v->name, "resend") == 0)
+        return tool_resend(t, args[0]);
     if (strcmp(v->name, "lanes") == 0)
         return tool_lanes(t, args, count);
     if (strcmp(v->name, "pause") == 0 || strcmp(v->name, "unpause") == 0)
@@ -152,6 +161,20 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
     return tool_fsck(t);
 }
 
+static bool address_take(struct tool *t, bool to, char *address)
+{
+    size_t *count = to ? &t->to_count : &t->cc_count;
+
+    t->to = resend_to;
+    t->cc = resend_cc;
+    if (*count == RESEND_ADDRESSES_MAX) {
+        fprintf(stderr, "queuectl: more than %d addresses\n", RESEND_ADDRESSES_MAX);
+        return false;
+    }
+    (to ? resend_to : resend_cc)[(*count)++] = address;
+    return true;
+}
+
 /* TOOL_OK: go on. A negative answer: done, and well. */
 static int options_read(struct tool *t, int argc, char **argv, const char **config_out)
 {
@@ -179,6 +202,11 @@ static int options_read(struct tool *t, int argc, char **argv, const char **conf
             break;
         case OPTION_LANE:
             t->lane = optarg;
+            break;
+        case OPTION_TO:
+        case OPTION_CC:
+            if (!address_take(t, c == OPTION_TO, optarg))
+                return TOOL_USAGE;
             break;
         case 'V':
             printf("queuectl (mansio) %s\n", MANSIO_VERSION);

@@ -27,6 +27,8 @@ struct tool {
     const char *reason;
     bool traditional; /* mailq's form of list */
     const char *lane;
+    char *const *to, *const *cc; /* of resend */
+    size_t to_count, cc_count;
 };
 
 /* The arguments of these are a query (tools/query.h). */
@@ -43,6 +45,8 @@ enum tool_exit tool_explain(const struct tool *t, char *const *args, size_t coun
 /* Ids, Message-IDs and addresses. */
 enum tool_exit tool_trace(const struct tool *t, char *const *args, size_t count);
 enum tool_exit tool_change(const struct tool *t, const char *verb, char *const *args, size_t count);
+/* One queued message to --to and --cc as well, and to nobody else again. */
+enum tool_exit tool_resend(const struct tool *t, const char *id);
 enum tool_exit tool_fsck(const struct tool *t);
 enum tool_exit tool_backup(const struct tool *t, const char *folder);
 enum tool_exit tool_restore(const struct tool *t, const char *folder);

@@ -117,6 +117,9 @@ static bool pull_steps(struct control *c, struct walltime now, struct buf *out, 
         case CONTROL_LANES:
             step = control_lanes_step(c, now, out);
             break;
+        case CONTROL_CONTENT:
+            step = control_content_step(c, out);
+            break;
         case CONTROL_METRICS:
             step = control_metrics_step(c, now, out);
             break;

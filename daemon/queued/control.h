@@ -7,6 +7,7 @@
  * A request:  {"v":1,"verb":"list","filter":"…","limit":n}  {"v":1,"verb":"count","filter":"…"}
  *             {"v":1,"verb":"show","id":"…"}  {"v":1,"verb":"stats"}  {"v":1,"verb":"lanes","lane":"glob"}
  *             {"v":1,"verb":"trace","text":"Message-ID or address"}       lines {"v":1,"id":"…"}, each id once or twice
+ *             {"v":1,"verb":"content","id":"…"}                           lines {"v":1,"data":"base64"}
  *             {"v":1,"verb":"metrics"}                                    one line {"v":1,"text":"Prometheus text"}
  *             {"v":1,"verb":"suspend"|"resume","lane":"…"}  {"v":1,"verb":"limit","lane":"…","slots":n}   "*": every lane
  *             {"v":1,"verb":"pause"|"unpause"}                            taking mail in
@@ -83,6 +84,7 @@ struct control_setup {
     VERB(STATS, "stats", false)                                                                                        \
     VERB(LANES, "lanes", false)                                                                                        \
     VERB(TRACE, "trace", false)                                                                                        \
+    VERB(CONTENT, "content", false)                                                                                    \
     VERB(METRICS, "metrics", false)                                                                                    \
     VERB(RETRY, "retry", true)                                                                                         \
     VERB(HOLD, "hold", true)                                                                                           \

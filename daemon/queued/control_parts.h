@@ -54,6 +54,8 @@ enum step control_metrics_step(struct control *c, struct walltime now, struct bu
 enum step control_lane_order_step(struct control *c, struct walltime now);
 /* Ids of messages, queued and finished, that the text names. (control_trace.c) */
 enum step control_trace_step(struct control *c, struct walltime now, struct buf *out);
+/* (control_content.c) */
+enum step control_content_step(struct control *c, struct buf *out);
 /* Epoch seconds. */
 int64_t control_seconds(struct walltime t);
 

@@ -174,7 +174,8 @@ static void request_check(struct control *c, bool changes)
     bool of_lane = c->lane_size > 0 && c->verb != CONTROL_REROUTE;
     bool on_lane = c->verb == CONTROL_SUSPEND || c->verb == CONTROL_RESUME || c->verb == CONTROL_LIMIT;
     size_t targets = (c->id_count > 0) + of_lane + c->all + (c->filter != NULL);
-    bool own = c->verb == CONTROL_LIST || c->verb == CONTROL_COUNT || c->verb == CONTROL_SHOW;
+    bool own =
+        c->verb == CONTROL_LIST || c->verb == CONTROL_COUNT || c->verb == CONTROL_SHOW || c->verb == CONTROL_CONTENT;
 
     if (!c->setup.may_all && !own)
         control_refuse(c, "denied",

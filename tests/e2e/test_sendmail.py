@@ -253,6 +253,26 @@ class Modes(SendmailCase):
         self.assertIn(b"user@out.test... deliverable", self.call("-bv", "user@out.test").stdout)
         self.assertEqual(1, len(self.m.list()))
 
+    def test_resend(self):
+        """Someone forgotten gets the queued message, of any size, and nobody gets a second copy."""
+        self.house(config='route "held.test" { via = "hold" }')
+        body = b"".join(b"line %d of the letter\n" % i for i in range(40000)) + b".\n"
+        self.call("-i", "first@held.test", "second@held.test",
+                  stdin=b"To: first@held.test\nCc: second@held.test\nSubject: resend-1\nMessage-ID: <once@x.test>\n\n" + body)
+        message = self.m.list()[0]
+        r = self.m.queuectl("resend", message["id"], "--to", "Forgotten <new@out.test>", "--to", "other@out.test", "--cc", "cc@out.test")
+        self.assertEqual((0, ""), (r.returncode, r.stderr))
+        self.assertEqual(["cc@out.test", "new@out.test", "other@out.test"], self.recipients("resend-1"))
+        content = self.arrived("resend-1")[0].content
+        self.assertTrue(content.endswith(b"\r\n\r\n" + body.replace(b"\n", b"\r\n")))
+        self.assertEqual((["first@held.test"], ["second@held.test"], ["<once@x.test>"], ["Forgotten <new@out.test>", "other@out.test"]),
+                         tuple(fields(content, n) for n in ("To", "Cc", "Message-ID", "Resent-To")))
+        self.assertEqual((1, 1, 1), tuple(len(fields(content, "Resent-" + n)) for n in ("From", "Date", "Message-ID")))
+        self.assertEqual([message["id"]], [m["id"] for m in self.m.list()])
+        for args, code in ((("resend", message["id"]), 64), (("resend", "1zzzzzzzzzz", "--to", "a@b"), 1),
+                           (("resend", message["id"], "--to", "a@b\nBcc: c@d"), 64), (("resend", message["id"], "--to", "a b@c"), 1)):
+            self.assertEqual(code, self.m.queuectl(*args).returncode, args)
+
     def test_refused_recipient(self):
         self.house(config='domain "small.test" { deliver = "discard" users = { alice } }')
         r = self.call("user@out.test", "nobody-here@small.test", stdin=b"Subject: partly\n\nbody\n", code=67)
