@@ -10,7 +10,7 @@ import random
 import time
 
 import support  # noqa: F401
-from case import Case, main
+from case import Case, main, need_root
 from ports import free_port
 from waiting import wait_until
 
@@ -83,6 +83,18 @@ class Program(Case):
         with os.popen("ps -eo args") as p:
             self.assertEqual(0, p.read().splitlines().count("sleep 1001"), "processes left behind")
 
+    @need_root("to become other users")
+    def test_commands_run_as_their_user(self):
+        os.makedirs(self.path("open"))
+        os.chmod(self.path("open"), 0o777)
+        m = self.world('who: |"sh -c \'grep -E ^[UG]id: /proc/self/status > FOLDER/open/who\'", FOLDER/open/file\n',
+                       'command_user = "daemon"\n', as_root=True, user="nobody")
+        m.send("x@far.test", ["who@a.test"], "Subject: t\n\nx\n")
+        m.wait_empty()
+        with open(self.path("open/who")) as f:
+            self.assertEqual(["Uid:"] + ["1"] * 4 + ["Gid:"] + ["1"] * 4, f.read().split())
+        self.assertEqual(1, os.stat(self.path("open/file")).st_uid)
+
     def test_files(self):
         m = self.world("file: FOLDER/out/archive\ndir: FOLDER/out/box/\nnull: /dev/null\nbad: /no/such/folder/x\n")
         for i in range(5):
@@ -122,6 +134,9 @@ class Program(Case):
             if m.kill(chance.choice(("queued", "local", "lookup", "queued", "local"))):
                 kills += 1
             m.wait_ready()
+            if run % 4 == 3:  # the supervisor's back-off begins anew
+                m.stop(check=False)
+                m.start()
             wait_until(lambda: m.pids("queued") and m.pids("local"), 30, "the processes")
             time.sleep(0.3)
         wait_until(lambda: m.has("queuectl") and m.queuectl("--json", "list").stdout == "", 120, m.log_tail)
