@@ -421,7 +421,7 @@ RESULT store_open(const struct store_config *cfg, struct store **store_out)
     if (s == NULL)
         return FAIL(CODE_FULL, "out of memory");
     s->cfg = *cfg;
-    s->lock_fd = -1;
+    s->lock_fd = s->maps_fd = -1;
     s->page_size = (size_t)sysconf(_SC_PAGESIZE);
     s->path = mem_take(path_size);
     struct result r = FAIL(CODE_FULL, "out of memory");
@@ -446,6 +446,8 @@ void store_close(struct store **store)
         return;
     store_abandon(s);
     env_close(s);
+    if (s->maps_fd >= 0)
+        close(s->maps_fd);
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     mem_free(s->path);

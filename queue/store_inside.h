@@ -54,6 +54,7 @@ struct store {
     MDB_dbi dbi[DB_COUNT];
     size_t page_size;
     size_t map_size;
+    int maps_fd;         /* the process's list of its maps; -1: not open */
     void *map_base;      /* of LMDB's map; NULL: not known (store_map.c) */
     uint64_t map_faults; /* minor faults of the process when the map was last let go */
 

@@ -8,15 +8,17 @@
  *
  * LMDB does not tell where the map is; /proc does. The advice would destroy memory that is not a file's, so the place is
  * looked up anew whenever LMDB may have moved the map, and unless a read-only shared map of this very file and of the very
- * size is found nothing is ever let go. */
-#include <stdio.h>
+ * size is found nothing is ever let go. The list of maps is opened once, with the store: later the daemon's sandbox keeps
+ * /proc out of reach. */
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "queue/store_inside.h"
 
-enum { MAP_FAULTS_MAX = 64, LINE_SIZE = 512 };
+enum { MAP_FAULTS_MAX = 64, TEXT_SIZE = 4096 };
 
 void store_map_lost(struct store *s)
 {
@@ -43,24 +45,44 @@ static bool is_our_map(const struct store *s, const char *line, const struct sta
     return true;
 }
 
+/* All whole lines of `text` are looked at; returns how much of it they are. */
+static size_t lines_look(struct store *s, char *text, const struct stat *file)
+{
+    size_t done = 0;
+    char *end;
+
+    while ((end = strchr(text + done, '\n')) != NULL) {
+        *end = '\0';
+        if (s->map_base == NULL && !is_our_map(s, text + done, file, &s->map_base))
+            s->map_base = NULL;
+        done = (size_t)(end - text) + 1;
+    }
+    return done;
+}
+
 void store_map_find(struct store *s)
 {
-    char line[LINE_SIZE];
+    char text[TEXT_SIZE];
+    size_t held = 0, done;
+    ssize_t got;
+    off_t at = 0;
     mdb_filehandle_t fd;
     struct stat file;
-    FILE *maps;
 
     s->map_base = NULL;
     if (s->cfg.read_only || mdb_env_get_fd(s->env, &fd) != 0 || fstat(fd, &file) != 0)
         return;
-    maps = fopen("/proc/self/maps", "re");
-    if (maps == NULL)
-        return;
-    while (s->map_base == NULL && fgets(line, sizeof line, maps) != NULL) {
-        if (!is_our_map(s, line, &file, &s->map_base))
-            s->map_base = NULL;
+    if (s->maps_fd < 0)
+        s->maps_fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    while (s->maps_fd >= 0 && s->map_base == NULL && held < sizeof text - 1 &&
+           (got = pread(s->maps_fd, text + held, sizeof text - 1 - held, at)) > 0) {
+        at += got;
+        held += (size_t)got;
+        text[held] = '\0';
+        done = lines_look(s, text, &file);
+        held -= done;
+        memmove(text, text + done, held);
     }
-    fclose(maps);
 }
 
 static uint64_t minor_faults(void)

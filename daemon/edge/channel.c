@@ -18,6 +18,7 @@
 enum {
     CHUNK_SIZE = 131072, /* holds the largest frame */
     CHUNKS_PER_WRITE = 16,
+    CHANNEL_LATER_SIZE = 32768,
     SOCKET_BUFFER_SIZE = 1048576, /* the kernel may give less; a commit of a few ms must not stall the peers */
 };
 
@@ -151,7 +152,19 @@ static RESULT chunk_encode(struct channel *ch, const struct msg *m)
     return OK;
 }
 
+void channel_hurry(struct channel *ch)
+{
+    if (ch->fd >= 0 && !ch->write_blocked && ch->queue_size > 0)
+        loop_hook_add(ch->loop, &ch->flush, LOOP_FLUSH);
+}
+
 void channel_send(struct channel *ch, const struct msg *m)
+{
+    channel_send_later(ch, m);
+    channel_hurry(ch);
+}
+
+void channel_send_later(struct channel *ch, const struct msg *m)
 {
     if (ch->fd < 0 || ch->write_dead)
         return;
@@ -166,8 +179,8 @@ void channel_send(struct channel *ch, const struct msg *m)
     ASSERT(is_ok(r));
     if (ch->queue_size > CHANNEL_QUEUE_SIZE_HIGH)
         ch->congested = true;
-    if (!ch->write_blocked)
-        loop_hook_add(ch->loop, &ch->flush, LOOP_FLUSH);
+    if (ch->queue_size >= CHANNEL_LATER_SIZE)
+        channel_hurry(ch);
 }
 
 static void written(struct channel *ch, size_t size)

@@ -48,6 +48,11 @@ void channel_free(struct channel **ch);
 
 /* Copies the message into what leaves at the end of the turn. On a dead channel it does nothing. */
 void channel_send(struct channel *ch, const struct msg *m);
+/* The same for what the other end can do nothing with yet: it leaves with the next channel_send, when
+ * 32 KiB wait, or after channel_hurry. */
+void channel_send_later(struct channel *ch, const struct msg *m);
+/* What waits leaves at the end of the turn. */
+void channel_hurry(struct channel *ch);
 /* More than CHANNEL_QUEUE_SIZE_HIGH octets wait; true until they are below CHANNEL_QUEUE_SIZE_LOW. */
 bool channel_congested(const struct channel *ch);
 size_t channel_queue_size(const struct channel *ch);

@@ -87,7 +87,7 @@ static const int CONNECTING[] = {SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(sen
 static const int STORING[] = {SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
     SCMP_SYS(msync), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(sync_file_range), SCMP_SYS(flock),
     SCMP_SYS(statfs), SCMP_SYS(fstatfs), SCMP_SYS(openat), SCMP_SYS(access), SCMP_SYS(faccessat2), SCMP_SYS(unlink),
-    SCMP_SYS(getdents64)};
+    SCMP_SYS(getdents64), SCMP_SYS(getrusage)};
 /* For threads, once clone itself is allowed for them. */
 static const int THREADING[] = {
     SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(prctl)};

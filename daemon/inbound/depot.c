@@ -373,13 +373,20 @@ static void tx_send(struct depot_tx *tx, const struct msg *m)
         channel_send(tx->depot->channel, m);
 }
 
+/* queued can do nothing with a transaction before its commit: until then it need not be woken for each piece. */
+static void tx_send_later(struct depot_tx *tx, const struct msg *m)
+{
+    if (!tx->failed && tx->depot->channel != NULL)
+        channel_send_later(tx->depot->channel, m);
+}
+
 void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final)
 {
     struct msg m = {.kind = MSG_tx_rcpt};
 
     if (!tx->begun) { /* (D1) */
         tx->begun = true;
-        tx_send(tx, &(struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = tx->head.id}});
+        tx_send_later(tx, &(struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = tx->head.id}});
     }
     m.tx_rcpt.id = tx->head.id;
     m.tx_rcpt.rcpt = (struct recipient){.n = tx->head.rcpt_count++,
@@ -387,7 +394,7 @@ void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes 
         .orcpt = orcpt,
         .notify = notify,
         .lane = final ? BYTES(RECIPIENT_LANE_FINAL) : BYTES_NONE};
-    tx_send(tx, &m);
+    tx_send_later(tx, &m);
 }
 
 void depot_stage_flush(struct depot *d)
@@ -399,7 +406,7 @@ void depot_stage_flush(struct depot *d)
         return;
     m.tx_body.id = tx->head.id;
     m.tx_body.body = buf_bytes(&d->stage);
-    tx_send(tx, &m);
+    tx_send_later(tx, &m);
     d->staged = NULL;
     buf_reset(&d->stage);
 }
@@ -476,5 +483,7 @@ size_t depot_tx_allowance(struct depot_tx *tx)
     bool dry = !tx->failed && (tx->ahead >= BODY_WINDOW_SIZE || depot_congested(tx->depot));
 
     tx->starved = dry;
+    if (dry && tx->depot->channel != NULL)
+        channel_hurry(tx->depot->channel); /* no credit comes for what queued has not seen */
     return tx->failed ? SIZE_MAX : dry ? 0 : (size_t)(BODY_WINDOW_SIZE - tx->ahead);
 }

@@ -60,7 +60,7 @@ def roles(supervisor):
 class House:
     """One server in a scratch folder, with a sink as its next hop."""
 
-    def __init__(self, programs, mode, prefix=(), environment=None):
+    def __init__(self, programs, mode, prefix=(), environment=None, config=""):
         self.programs = programs
         self.folder = tempfile.mkdtemp(prefix="mansio-cost-")
         os.chmod(self.folder, 0o777)
@@ -71,7 +71,7 @@ class House:
             f.write(f'hostname = "mx.cost.test"\nstate_dir = "{self.folder}/state"\nrun_dir = "{self.folder}/run"\n'
                     f'log {{ to = "stderr" level = "info" }}\nlisten smtp {{ address = "127.0.0.1:{self.port}" tls = "none" }}\n'
                     f'relay_from = {{ "127.0.0.0/8" }}\nprocesses {{ inbound = 1 outbound = 1 }}\n'
-                    f'limits {{ min_free = "0" }}\nroute "*" {{ via = "{via}" }}\n')
+                    f'limits {{ min_free = "0" }}\nroute "*" {{ via = "{via}" }}\n{config}')
         self.count = os.path.join(self.folder, "count")
         self.sink = subprocess.Popen([programs["sink"], "-c", self.count, f"127.0.0.1:{sink_port}"],
                                      stdout=subprocess.DEVNULL)
@@ -126,7 +126,8 @@ def instructions(programs, count):
     os.chmod(folder, 0o777)
     house = House(programs, "relay",
                   ["valgrind", "-q", "--vgdb=no", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={folder}/%p"],
-                  {"LD_PRELOAD": programs["shim"], "MANSIO_COST_PROGRAM": programs["mansiod"]})
+                  {"LD_PRELOAD": programs["shim"], "MANSIO_COST_PROGRAM": programs["mansiod"]},
+                  "sandbox = false\n")  # valgrind knows no seccomp
     try:
         house.send(count)
     finally:
