@@ -391,7 +391,7 @@ static RESULT octet_take(struct completion *c, uint8_t octet, struct buf *out)
     c->last = octet;
     if (c->state == COMPLETION_PASSING)
         return octet_pass(c, octet, line_ends, out);
-    if (buf_left(&c->field) == 0) {
+    if (buf_left(&c->field) <= 2) { /* what is kept back is for completion_end's CRLF */
         TRY(field_overflow(c, out));
         if (c->state == COMPLETION_DONE)
             return buf_put_octet(out, octet);
@@ -435,7 +435,7 @@ RESULT completion_end(struct completion *c, struct buf *out)
     if (c->state == COMPLETION_FIELD && c->field.size > 0) {
         if (header_line_is_field(buf_bytes(&c->field))) {
             /* its last line may lack its end */
-            if (!c->line_begins && buf_left(&c->field) >= 2)
+            if (!c->line_begins)
                 r = buf_put_str(&c->field, "\r\n");
             if (is_ok(r))
                 r = field_end(c, out);

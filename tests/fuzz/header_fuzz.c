@@ -67,6 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (is_ok(header_next(&rest, &field)))
         ASSERT(header_kind_of(field.name) != HEADER_BCC && header_kind_of(field.name) != HEADER_RESENT_BCC);
     ASSERT(bytes_starts(rest, BYTES("\r\n")));
-    ASSERT(run(&cfg, (struct bytes){whole, whole_size}, SIZE_MAX, pieces) == whole_size);
+    /* A field near the bound may be read the first time and, grown by its origins, be too long the second. */
+    if (in_size < COMPLETION_FIELD_SIZE_MAX / 8)
+        ASSERT(run(&cfg, (struct bytes){whole, whole_size}, SIZE_MAX, pieces) == whole_size);
     return 0;
 }

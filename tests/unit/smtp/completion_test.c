@@ -234,6 +234,15 @@ static void test_large_fields(void **state)
             assert_int_equal(kept.size, bcc ? 1 + 5000 * 7 + 5 + 2 : 0);
         }
     }
+    /* a field that ends with the content, at every size around the bound: what is added begins a line of its own */
+    for (size_t size = COMPLETION_FIELD_SIZE_MAX - 6; size < COMPLETION_FIELD_SIZE_MAX + 6; size++) {
+        in.size = 0;
+        text_add(&in, BYTES("X: "));
+        while (in.size < size)
+            text_add(&in, BYTES("y"));
+        run(&PLAIN, (struct bytes){in.data, in.size}, SIZE_MAX, 1, &out);
+        assert_non_null(strstr((char *)out.data, "y\r\nFrom: me@o.test\r\n"));
+    }
     /* a line without end that is no field */
     in.size = 0;
     for (int i = 0; i < 5000; i++)
