@@ -46,6 +46,7 @@ struct bounce {
     struct envelope_head head; /* in the scratch arena */
     struct dsn_recipient list[JOB_RCPT_COUNT_MAX];
     size_t count;
+    bool left; /* some recipient of it went: it may be the last */
 };
 
 static RESULT due_say(struct engine *e, const struct recipient *rcpt)
@@ -179,6 +180,7 @@ static RESULT target_order(struct engine *e, const struct work *w, struct bounce
     if (goes && bounces && engine_is_active(e, b->head.id, rcpt->n))
         return OK; /* it may be delivered this moment */
     if (goes) {
+        b->left = true;
         /* a bounce that was put off keeps its reason where the last reply stood */
         struct bytes reason = !w->leave                                        ? order->reason
                               : bytes_equal(rcpt->last_status, BYTES("5.0.0")) ? rcpt->last_reply
@@ -202,6 +204,8 @@ static RESULT message_end(struct engine *e, struct bounce *b, struct walltime no
     if (b->head.id.value == 0)
         return OK;
     TRY(bounce_send(e, b, now));
+    if (!b->left)
+        return OK;
     struct result r = store_message_finish(e->store, b->head.id, &done);
     if (r.code == CODE_GONE || (is_ok(r) && !done))
         return OK;
@@ -215,6 +219,7 @@ static RESULT message_begin(struct engine *e, struct bounce *b, struct message_i
 
     b->head = (struct envelope_head){0};
     b->count = 0;
+    b->left = false;
     struct result r = store_message_get(e->store, id, &row);
     if (r.code == CODE_CORRUPT)
         e->batch.quarantine = true;
