@@ -31,11 +31,12 @@ struct channel {
     bool busy, free_due;
 };
 
-enum { PIPE_DESCRIPTOR_FIRST = 1 << 24, PIPES_MAX = 64, FRAME_DELAY_MS = 3 };
+enum { PIPE_DESCRIPTOR_FIRST = 1 << 24, PIPES_MAX = 64, FRAME_DELAY_MS = 3, LATER_SIZE = 32768 };
 
 static struct pipe *pipes[PIPES_MAX];
 
 static void on_frames(void *ctx);
+static void frames_release(struct pipe_side *there);
 
 RESULT channel_pair(int fd_out[2])
 {
@@ -107,6 +108,8 @@ void channel_free(struct channel **channel)
     here->channel = NULL;
     world_timer_stop(&here->timer);
     frames_drop(here);
+    if (there->channel != NULL)
+        frames_release(there);
     there->closing = true;
     if (there->channel != NULL && !there->channel->dead)
         world_timer_set(&there->timer, there->first != NULL ? there->first->due : world.now_ms);
@@ -127,8 +130,8 @@ void edge_channel_die(int fd)
     if (p == NULL || p->sides[side].channel == NULL)
         return;
     struct pipe_side *there = &p->sides[1 - side];
-    for (struct frame *f = there->first; f != NULL; f = f->next)
-        count++;
+    for (struct frame *f = there->first; f != NULL && f->due != INT64_MAX; f = f->next)
+        count++; /* what was held back had not left the process */
     size_t kept = world_chance(300) ? count : (size_t)world_below(count + 1);
     struct frame **at = &there->first;
     for (; kept > 0; kept--)
@@ -145,29 +148,70 @@ void edge_channel_die(int fd)
     p->sides[side].channel->dead = true;
 }
 
-void channel_send(struct channel *ch, const struct msg *m)
+/* Held frames (channel_send_later) have no due time yet; from here on they have. */
+static void frames_release(struct pipe_side *there)
+{
+    for (struct frame *f = there->first; f != NULL; f = f->next)
+        if (f->due == INT64_MAX)
+            f->due = world.now_ms + (int64_t)world_below(FRAME_DELAY_MS + 1);
+    if (there->first != NULL && (there->timer.place == 0 || there->timer.at > there->first->due))
+        world_timer_set(&there->timer, there->first->due);
+}
+
+/* The side that reads what this channel writes; NULL when nobody will. */
+static struct pipe_side *channel_there(const struct channel *ch)
+{
+    struct pipe_side *there = &ch->pipe->sides[1 - ch->side];
+
+    if (ch->dead || there->closing || (ch->pipe->used[1 - ch->side] && there->channel == NULL))
+        return NULL;
+    return there;
+}
+
+static struct pipe_side *frame_put(struct channel *ch, const struct msg *m)
 {
     static uint8_t room[FRAME_SIZE_MAX];
     struct buf out = BUF(room);
+    struct pipe_side *there = channel_there(ch);
 
-    if (ch->dead)
-        return;
-    struct pipe_side *there = &ch->pipe->sides[1 - ch->side];
-    if (there->closing || (ch->pipe->used[1 - ch->side] && there->channel == NULL))
-        return;
+    if (there == NULL)
+        return NULL;
     struct result r = msg_encode(&out, m);
     ASSERT(is_ok(r));
     struct frame *f = world_take(sizeof *f + out.size);
     f->size = out.size;
     memcpy(f->octets, room, out.size);
-    f->due = world.now_ms + (int64_t)world_below(FRAME_DELAY_MS + 1);
+    f->due = INT64_MAX;
     *there->end = f;
     there->end = &f->next;
     there->size += f->size;
     if (there->size > CHANNEL_QUEUE_SIZE_HIGH)
         ch->congested = true;
-    if (there->timer.place == 0)
-        world_timer_set(&there->timer, f->due);
+    return there;
+}
+
+void channel_send(struct channel *ch, const struct msg *m)
+{
+    struct pipe_side *there = frame_put(ch, m);
+
+    if (there != NULL)
+        frames_release(there);
+}
+
+void channel_send_later(struct channel *ch, const struct msg *m)
+{
+    struct pipe_side *there = frame_put(ch, m);
+
+    if (there != NULL && there->size >= LATER_SIZE)
+        frames_release(there);
+}
+
+void channel_hurry(struct channel *ch)
+{
+    struct pipe_side *there = channel_there(ch);
+
+    if (there != NULL)
+        frames_release(there);
 }
 
 /* All frames that have arrived, in order; each may end the channel. */
