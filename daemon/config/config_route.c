@@ -1,0 +1,76 @@
+/* The route blocks; the table they make together with the domains. */
+#include "daemon/config/reader.h"
+
+static RESULT pattern_read(struct reader *r, const struct config_tree_block *block, struct route *route)
+{
+    struct bytes name = block->title;
+    const char *why;
+
+    route->wildcard = bytes_equal(name, BYTES("*")) || bytes_starts(name, BYTES("*."));
+    if (bytes_equal(name, BYTES("*")))
+        return reader_keep(r->cfg, BYTES(""), &route->pattern);
+    if (!is_ok(reader_name(r, bytes_after(name, route->wildcard ? 2 : 0), &name, &why)))
+        return READER_FAIL(r, block->line,
+            "route: found \"%.200s\", expected \"example.net\", \"*.example.net\" or \"*\"",
+            (const char *)block->title.data);
+    if (route->wildcard) {
+        uint8_t room[DOMAIN_SIZE_MAX + 2];
+        struct buf dotted = BUF(room);
+
+        TRY(buf_put_octet(&dotted, '.'));
+        TRY(buf_put(&dotted, name));
+        return reader_keep(r->cfg, buf_bytes(&dotted), &route->pattern);
+    }
+    route->pattern = name;
+    return OK;
+}
+
+static RESULT route_read(struct reader *r, const struct config_tree_block *block, struct route *items, size_t index)
+{
+    struct route *route = &items[index];
+    const struct config_tree_cell *via = reader_cell(block, "via"), *port = reader_cell(block, "port");
+
+    TRY(pattern_read(r, block, route));
+    for (size_t i = 0; i < index; i++)
+        if (items[i].wildcard == route->wildcard && bytes_equal(items[i].pattern, route->pattern))
+            return READER_FAIL(r, block->line, "a second route block for \"%.200s\"; expected each pattern once",
+                (const char *)block->title.data);
+    TRY(reader_block(r, block, route));
+    if (route->target.kind == ROUTE_LOCAL || route->target.kind == ROUTE_PIPE)
+        return reader_wrong(
+            r, via, "via", "mx, relay:…, lmtp:…, hold, discard or error:… (mailboxes belong to a domain block)");
+    if (reader_cell(block, "tls") != NULL && route->target.kind != ROUTE_MX && route->target.kind != ROUTE_RELAY)
+        return READER_FAIL(r, reader_cell(block, "tls")->line,
+            "tls: found with via = '%s', expected only with mx or relay:…",
+            via != NULL ? (const char *)via->text.data : "");
+    if (port != NULL && route->target.kind != ROUTE_MX)
+        return READER_FAIL(r, port->line, "port: found with via = '%s', expected only with via = \"mx\"",
+            via != NULL ? (const char *)via->text.data : "");
+    return OK;
+}
+
+RESULT config_routes_read(struct reader *r)
+{
+    size_t count = config_tree_count(r->tree, CONFIG_BLOCK_ROUTE), used = 0;
+    struct route *items;
+    void *taken;
+    bool has_default = false;
+
+    TRY(reader_list(r->cfg, count + r->cfg->domain_count + 1, sizeof *items, &taken));
+    items = taken;
+    for (; used < count; used++) {
+        struct config_tree_block block = config_tree_block(r->tree, CONFIG_BLOCK_ROUTE, used);
+
+        TRY(route_read(r, &block, items, used));
+        has_default = has_default || items[used].pattern.size == 0;
+    }
+    for (size_t i = 0; i < r->cfg->domain_count; i++)
+        items[used++] = (struct route){
+            .pattern = r->cfg->domains[i].name, .is_domain = true, .target = r->cfg->domains[i].target, .port = 25};
+    if (!has_default)
+        items[used++] =
+            (struct route){.pattern = BYTES(""), .wildcard = true, .target = {.kind = ROUTE_MX}, .port = 25};
+    route_table_sort(items, used);
+    r->cfg->routes = (struct route_table){items, used};
+    return OK;
+}
