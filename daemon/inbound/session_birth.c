@@ -1,0 +1,231 @@
+/* session_birth: a connection becomes a session: admission, the balancer's header, TLS from the first octet, the core. */
+#include <unistd.h>
+
+#include "daemon/inbound/proxy.h"
+#include "daemon/inbound/session_parts.h"
+
+enum {
+    TURNED_AWAY_LINGER_MAX = 512, /* connections that are only being told 421, beyond the sessions */
+    SESSION_ARENA_SIZE_MAX = 131072,
+};
+
+void session_begin(struct session *s)
+{
+    const struct conn_end *end = &s->client;
+    const struct tls *tls = conn_tls(s->io);
+    struct smtp_peer peer = {
+        .address = end->local ? BYTES_NONE : conn_end_text(end),
+        .port = end->port,
+        .local = end->local,
+        .tls = tls != NULL,
+    };
+
+    s->may_relay = policy_may_relay(s->in->cfg, end->address, end->local, false);
+    peer.trusted = s->may_relay;
+    if (end->local) {
+        peer.uid = s->uid;
+        peer.login = users_name(&s->in->users, s->uid);
+    }
+    if (s->door->listen != NULL && !end->local)
+        peer.xclient_allowed = config_network_contains(&s->door->listen->xclient_from, end->address);
+    if (tls != NULL) {
+        peer.tls_version = tls_version(tls);
+        peer.tls_cipher = tls_cipher(tls);
+    }
+    s->begun = true;
+    smtp_server_init(&s->smtp, &s->door->smtp, &peer, &s->arena, loop_now(s->in->loop));
+    session_go_on(s);
+}
+
+static void session_open(struct session *s)
+{
+    LOG(SESSION_OPENED, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)),
+        LOG_STR("listener", policy_listen_name(s->door->class)));
+    if (s->door->tls == LISTEN_TLS_IMPLICIT)
+        session_tls_begin(s);
+    else
+        session_begin(s);
+}
+
+/* The client that the balancer named takes the place of the connection's peer, in the census too. */
+static RESULT proxy_apply(struct session *s, const struct proxy_header *header)
+{
+    uint8_t address[16];
+
+    memcpy(address, header->address, sizeof address);
+    if (!header->known)
+        return OK;
+    if (header->text.size > 0)
+        TRY(conn_address_parse(header->text, address));
+    conn_end_set(&s->client, address, header->port);
+    census_leave(s->in->census, s->place);
+    s->counted = census_enter(s->in->census, policy_client_key(address), &s->place);
+    ASSERT(s->counted); /* a place has just been freed */
+    if (census_count(s->in->census, policy_client_key(address)) > s->in->cfg->limits.sessions_per_client)
+        return FAIL(CODE_REFUSED, "sessions_per_client");
+    return OK;
+}
+
+/* Octets up to the header's end are eaten; what stands behind it comes again. */
+size_t session_proxy_input(struct session *s, struct bytes in)
+{
+    size_t before = s->proxy.size, eaten = 0;
+    struct bytes piece = bytes_head(in, PROXY_SIZE_MAX - before);
+    struct proxy_header header;
+    struct result r;
+    void *room;
+
+    if (s->proxy.data == NULL) {
+        room = mem_take(PROXY_SIZE_MAX);
+        if (room == NULL) {
+            conn_close(s->io);
+            return in.size;
+        }
+        buf_init(&s->proxy, room, PROXY_SIZE_MAX);
+    }
+    r = buf_put(&s->proxy, piece);
+    if (is_ok(r))
+        r = proxy_parse(buf_bytes(&s->proxy), &header, &eaten);
+    if (r.code == CODE_MORE)
+        return in.size;
+    if (is_ok(r))
+        r = proxy_apply(s, &header);
+    mem_free(s->proxy.data);
+    s->proxy = (struct buf){.data = NULL};
+    if (!is_ok(r)) {
+        LOG(SESSION_REFUSED, LOG_TEXT("client", session_client(s)), LOG_STR("why", r.why));
+        s->why = r.why;
+        conn_close(s->io);
+        return in.size;
+    }
+    session_open(s);
+    s->proxied = false;
+    conn_resume(s->io);
+    return eaten - before;
+}
+
+/* --- admission --- */
+
+static size_t away_input(void *owner, struct conn *c, struct bytes in)
+{
+    (void)owner;
+    (void)c;
+    return in.size;
+}
+static void away_lost(void *owner, struct conn *c, struct result why)
+{
+    (void)owner;
+    (void)c;
+    (void)why;
+}
+static void away_closed(void *owner, struct conn *c)
+{
+    (void)owner;
+    (void)c;
+}
+/* A connection that is only told 421: it has no session. */
+static const struct conn_handler AWAY_HANDLER = {.input = away_input, .lost = away_lost, .closed = away_closed};
+
+static void turn_away(struct inbound *in, const struct door *door, int fd, struct reply reply, const char *why)
+{
+    uint8_t octets[REPLY_LINE_SIZE_MAX];
+    struct buf line = BUF(octets);
+    struct conn *c;
+
+    if (!is_ok(conn_adopt(in->room, fd, &AWAY_HANDLER, NULL, &c))) {
+        close(fd);
+        return;
+    }
+    LOG(SESSION_REFUSED, LOG_TEXT("client", conn_end_text(conn_peer(c))), LOG_STR("why", why));
+    /* Under a flood the words are spared; so they are where TLS would have to come first. */
+    if (conn_room_count(in->room) > (size_t)in->cfg->limits.sessions + TURNED_AWAY_LINGER_MAX ||
+        door->tls == LISTEN_TLS_IMPLICIT || !is_ok(reply_put(&line, &reply))) {
+        conn_close(c);
+        return;
+    }
+    conn_write(c, buf_bytes(&line));
+    conn_close_after_flush(c);
+}
+
+/* NULL: admitted (and counted); else why not. */
+static const char *session_admit(struct session *s, const struct conn_end *peer, struct reply *reply_out)
+{
+    const struct config_limits *limits = &s->in->cfg->limits;
+    uint64_t key = policy_client_key(peer->address);
+
+    if (s->in->draining) {
+        *reply_out = REPLY(421, 4, 3, 2, "The server is stopping");
+        return "stopping";
+    }
+    if (census_count(s->in->census, 0) >= limits->sessions) {
+        *reply_out = REPLY(421, 4, 3, 2, "Too many sessions, try again later");
+        return "sessions";
+    }
+    if (!peer->local && !s->proxied && census_count(s->in->census, key) >= limits->sessions_per_client) {
+        *reply_out = REPLY(421, 4, 7, 0, "Too many sessions from your address");
+        return "sessions_per_client";
+    }
+    if (!census_enter(s->in->census, key, &s->place)) {
+        *reply_out = REPLY(421, 4, 3, 2, "Too many sessions, try again later");
+        return "sessions";
+    }
+    s->counted = true;
+    return NULL;
+}
+
+static void local_user_read(struct session *s)
+{
+    struct buf text;
+
+    if (!is_ok(conn_peer_uid(s->io, &s->uid)))
+        s->uid = UINT32_MAX;
+    buf_init(&text, s->uid_text, sizeof s->uid_text - 1);
+    if (!is_ok(buf_put_str(&text, "uid ")) || !is_ok(buf_put_u64(&text, s->uid)))
+        buf_reset(&text);
+    s->uid_text[text.size] = 0;
+}
+
+void session_new(struct inbound *in, const struct door *door, int fd)
+{
+    struct session *s = mem_take(sizeof *s);
+    struct conn_end peer, here;
+    struct reply reply;
+    const char *why;
+
+    conn_ends_read(fd, &peer, &here);
+    if (s == NULL) {
+        turn_away(in, door, fd, REPLY(421, 4, 3, 2, "Out of memory, try again later"), "memory");
+        return;
+    }
+    memset(s, 0, offsetof(struct session, smtp));
+    s->in = in;
+    s->door = door;
+    s->client = peer;
+    s->proxied =
+        door->listen != NULL && !peer.local && config_network_contains(&door->listen->proxy_from, peer.address);
+    why = session_admit(s, &peer, &reply);
+    if (why == NULL && !is_ok(conn_adopt(in->room, fd, &SESSION_HANDLER, s, &s->io))) {
+        census_leave(in->census, s->place);
+        reply = REPLY(421, 4, 3, 2, "Out of memory, try again later");
+        why = "memory";
+    }
+    if (why != NULL) {
+        mem_free(s);
+        turn_away(in, door, fd, reply, why);
+        return;
+    }
+    s->id.value = ++in->last_session;
+    arena_init(&s->arena, SESSION_ARENA_SIZE_MAX);
+    s->next = in->first;
+    s->link = &in->first;
+    if (s->next != NULL)
+        s->next->link = &s->next;
+    in->first = s;
+    if (peer.local)
+        local_user_read(s);
+    if (!s->proxied) {
+        session_open(s);
+        return;
+    }
+    conn_set_deadline(s->io, instant_after(loop_now(in->loop), PROXY_MS));
+}

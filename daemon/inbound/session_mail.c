@@ -1,0 +1,279 @@
+/* session_mail: one transaction of a session: the core's questions about it, and what depot, letter and lookup say. */
+#include "daemon/edge/clock.h"
+#include "daemon/inbound/session_parts.h"
+#include "smtp/idna.h"
+
+static void answer_yes(struct session *s, struct message_id id, struct walltime received_at)
+{
+    struct smtp_answer answer = {.kind = SMTP_ANSWER_YES, .id = id, .received_at = received_at};
+    struct result r = smtp_server_answer(&s->smtp, loop_now(s->in->loop), &answer);
+
+    ASSERT(is_ok(r) || r.code == CODE_GONE);
+}
+
+static enum origin_kind session_origin(const struct session *s)
+{
+    if (s->door->smtp.class == SMTP_CLASS_LOCAL)
+        return ORIGIN_LOCAL;
+    return s->door->smtp.class == SMTP_CLASS_SUBMISSION ? ORIGIN_SUBMISSION : ORIGIN_SMTP;
+}
+
+/* RFC 6409 4.3 (who submits has said who he is, or comes from a network that may), 6.1 (and writes under his own name). */
+static bool sender_is_allowed(struct session *s, const struct smtp_mail *mail)
+{
+    uint8_t octets[DOMAIN_SIZE_MAX + 1];
+    struct buf ascii = BUF(octets);
+    struct bytes domain = mail->reverse_path.domain;
+
+    if (s->door->listen == NULL || !s->door->listen->auth)
+        return true;
+    if (!smtp_server_authenticated(&s->smtp)) {
+        if (s->may_relay || s->door->smtp.class != SMTP_CLASS_SUBMISSION)
+            return true;
+        session_answer_no(s, REPLY(530, 5, 7, 0, "Authentication is required"));
+        return false;
+    }
+    if (is_ok(idna_to_ascii(domain, &ascii)))
+        domain = buf_bytes(&ascii);
+    if (policy_sender(s->in->cfg, smtp_server_peer(&s->smtp)->login, &mail->reverse_path, domain))
+        return true;
+    session_answer_no(s, REPLY(553, 5, 7, 1, "This sender is not yours"));
+    return false;
+}
+
+/* What is handed in by users gets its header completed; what others relay through us is not touched. */
+static bool letter_begin(struct session *s)
+{
+    const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
+    const struct config *cfg = s->in->cfg;
+    uint8_t room[16];
+    struct buf nameless = BUF(room);
+    struct letter_setup setup = {
+        .depot = s->in->depot,
+        .owner = s,
+        .cfg = cfg,
+        .bcc = s->door->listen != NULL ? s->door->listen->bcc : cfg->submission.local_bcc,
+        .submitted = s->door->smtp.class != SMTP_CLASS_MX,
+    };
+
+    if (!setup.submitted && setup.bcc == BCC_KEEP)
+        return true;
+    if (peer->local || smtp_server_authenticated(&s->smtp))
+        setup.login = peer->login;
+    if (peer->local && peer->login.size == 0 && is_ok(buf_put_str(&nameless, "uid")) &&
+        is_ok(buf_put_u64(&nameless, s->uid)))
+        setup.login = buf_bytes(&nameless);
+    s->letter = letter_new(&setup, s->tx);
+    return s->letter != NULL;
+}
+
+void session_check_mail(struct session *s, const struct smtp_mail *mail)
+{
+    const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
+    enum depot_refusal refusal;
+    struct bytes words;
+    struct envelope_head head = {
+        .arrival = clock_walltime(),
+        .reverse_path = mail->reverse_path.text,
+        .body_type = mail->body,
+        .ret = mail->ret,
+        .envid = mail->envid,
+        .flags = mail->smtputf8 ? ENVELOPE_SMTPUTF8 : 0,
+        .origin = session_origin(s),
+        .client = bytes_head(session_client(s), DEPOT_CLIENT_SIZE_MAX),
+        .helo = smtp_server_helo(&s->smtp),
+        .login = peer->login,
+    };
+
+    if (!sender_is_allowed(s, mail))
+        return;
+    s->tx = depot_tx_open(s->in->depot, s, &head, &refusal, &words);
+    switch (refusal) {
+    case DEPOT_OPEN:
+        if (!letter_begin(s)) {
+            depot_tx_abort(&s->tx);
+            session_answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
+            break;
+        }
+        answer_yes(s, depot_tx_id(s->tx), head.arrival);
+        break;
+    case DEPOT_NOT_ADMITTING:
+        session_answer_no(
+            s, (struct reply){452, {4, 3, 1}, words.size > 0 ? words : BYTES("No room for mail at present")});
+        break;
+    case DEPOT_NO_QUEUE:
+    case DEPOT_NO_IDS:
+        session_answer_no(s, REPLY(451, 4, 3, 0, "The mail queue does not answer at present, try again later"));
+        break;
+    }
+}
+
+static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, struct bytes forward_path, bool final)
+{
+    if (s->letter == NULL) {
+        depot_tx_rcpt(s->tx, forward_path, rcpt->orcpt, rcpt->notify, final);
+    } else if (!letter_rcpt(s->letter, forward_path, rcpt->orcpt, rcpt->notify, final)) {
+        session_answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
+        return;
+    }
+    answer_yes(s, (struct message_id){0}, (struct walltime){0});
+}
+
+void session_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    uint8_t room_octets[POLICY_ROOM_SIZE], ascii_octets[DOMAIN_SIZE_MAX + 1];
+    struct buf room = BUF(room_octets), ascii = BUF(ascii_octets);
+    struct bytes domain = rcpt->forward_path.domain;
+    struct policy_verdict verdict;
+
+    if (bytes_has_8bit(domain)) {
+        if (!is_ok(idna_to_ascii(domain, &ascii))) {
+            session_answer_no(s, REPLY(553, 5, 1, 2, "The domain is not a valid internationalized name"));
+            return;
+        }
+        domain = buf_bytes(&ascii);
+    }
+    policy_rcpt(s->in->cfg, s->may_relay, &rcpt->forward_path, domain, &room, &verdict);
+    if (!verdict.accept) {
+        s->rcpt_why = verdict.why;
+        session_answer_no(s, verdict.reply);
+        return;
+    }
+    if (!verdict.ask) {
+        rcpt_take(s, rcpt, verdict.forward_path, false);
+        return;
+    }
+    s->asked = *rcpt;
+    s->asked_path = rcpt->forward_path.text;
+    s->question.owner = s;
+    if (rcpt->forward_path.domain_kind == ADDRESS_DOMAIN_NONE &&
+        !is_ok(arena_copy(&s->arena, verdict.forward_path, &s->asked_path)))
+        session_rcpt_known(s, RCPT_LATER);
+    else
+        inquiry_ask(s->in->inquiry, &s->question, s->asked_path);
+}
+
+/* What lookup said of the recipient, or what its silence means. */
+void session_rcpt_known(void *owner, enum rcpt_known known)
+{
+    struct session *s = owner;
+
+    switch (known) {
+    case RCPT_FINAL:
+    case RCPT_ALIAS:
+        rcpt_take(s, &s->asked, s->asked_path, known == RCPT_FINAL);
+        break;
+    case RCPT_UNKNOWN:
+        s->rcpt_why = "user_unknown";
+        session_answer_no(s, REPLY(550, 5, 1, 1, "There is no such mailbox here"));
+        break;
+    default:
+        s->rcpt_why = "lookup";
+        session_answer_no(s, REPLY(451, 4, 3, 0, "The recipient cannot be checked at present, try again later"));
+        break;
+    }
+    session_go_on(s);
+}
+
+void session_commit(struct session *s, const struct smtp_commit *commit)
+{
+    struct envelope_head display = {
+        .body_size = commit->body_size,
+        .flags = (commit->header_8bit ? (uint32_t)ENVELOPE_HEADER_8BIT : 0) |
+                 (commit->body_8bit ? (uint32_t)ENVELOPE_BODY_8BIT : 0),
+        .message_id = commit->header_message_id,
+        .subject = commit->header_subject,
+    };
+    struct reply refusal;
+
+    if (s->letter == NULL) {
+        depot_tx_commit(s->tx, &display);
+    } else if (!letter_commit(s->letter, &display, &refusal)) {
+        s->tx = NULL;
+        session_answer_no(s, refusal);
+        letter_free(&s->letter);
+    }
+}
+
+/* What queued said of a committed transaction (or what its silence means). */
+static void on_tx_done(void *owner, const struct depot_tx *tx, enum tx_outcome outcome, struct bytes reply)
+{
+    const struct envelope_head *head = depot_tx_head(tx);
+    struct message_id id = head->id;
+    struct session *s = owner;
+
+    if (outcome == TX_ACCEPTED)
+        LOG(MESSAGE_ACCEPTED, LOG_NUM("session", s != NULL ? s->id.value : 0), LOG_TEXT("client", head->client),
+            LOG_MSG("id", head->id), LOG_TEXT("from", head->reverse_path), LOG_NUM("recipients", head->rcpt_count),
+            LOG_NUM("size", head->body_size), LOG_STR("protocol", s != NULL ? smtp_server_protocol(&s->smtp) : "gone"),
+            LOG_TEXT("message_id", head->message_id));
+    if (s == NULL)
+        return; /* the client hung up; that is life */
+    s->rcpts += outcome == TX_ACCEPTED ? head->rcpt_count : 0;
+    if (s->tx == tx)
+        s->tx = NULL;
+    if (s->letter != NULL) {
+        if (!letter_done(s->letter, tx, outcome, reply))
+            return; /* other copies are on their way */
+        outcome = letter_outcome(s->letter, &reply, &id);
+    }
+    switch (outcome) {
+    case TX_ACCEPTED:
+        s->messages++;
+        answer_yes(s, id, head->arrival);
+        break;
+    case TX_NO_SPACE:
+        session_answer_no(
+            s, (struct reply){452, {4, 3, 1}, reply.size > 0 ? reply : BYTES("No room for mail at present")});
+        break;
+    case TX_REFUSED:
+        session_answer_no(s, (struct reply){554, {5, 3, 0}, reply.size > 0 ? reply : BYTES("The message was refused")});
+        break;
+    default:
+        session_answer_no(s, (struct reply){451, {4, 3, 0},
+                                 reply.size > 0 ? reply : BYTES("The message could not be stored, try again later")});
+        break;
+    }
+    letter_free(&s->letter);
+    session_go_on(s);
+}
+
+static void on_credit(void *owner)
+{
+    session_go_on(owner);
+}
+
+static void on_stocked(void *context)
+{
+    struct inbound *in = context;
+
+    if (in->stocked != NULL)
+        in->stocked(in);
+}
+
+const struct depot_handlers SESSION_DEPOT_HANDLERS = {.done = on_tx_done, .credit = on_credit, .stocked = on_stocked};
+
+void session_body(struct session *s, struct bytes body)
+{
+    if (s->letter != NULL)
+        letter_body(s->letter, body);
+    else
+        depot_tx_body(s->tx, body);
+}
+
+void session_abort(struct session *s)
+{
+    if (s->letter != NULL) {
+        s->tx = NULL;
+        letter_free(&s->letter);
+    }
+    depot_tx_abort(&s->tx);
+}
+
+void session_mail_leave(struct session *s)
+{
+    if (s->letter != NULL)
+        letter_leave(&s->letter);
+    else if (s->tx != NULL)
+        depot_tx_leave(&s->tx);
+}

@@ -1,0 +1,87 @@
+/* session_peer: who the client is: by its address or a front server's word, by password, behind TLS. */
+#include "daemon/inbound/session_parts.h"
+
+enum { HANDSHAKE_MS = 60000 };
+
+void session_trust_refresh(struct session *s)
+{
+    const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
+    uint8_t address[16];
+
+    memcpy(address, s->client.address, sizeof address);
+    if (!peer->local && !bytes_equal(peer->address, conn_end_text(&s->client)) &&
+        !is_ok(conn_address_parse(peer->address, address)))
+        memset(address, 0, sizeof address); /* XCLIENT said that it is unknown: nobody's network */
+    s->may_relay = policy_may_relay(s->in->cfg, address, peer->local, smtp_server_authenticated(&s->smtp));
+}
+
+/* --- logins --- */
+
+void session_auth(struct session *s, const struct smtp_auth *auth)
+{
+    uint8_t exporter[TLS_BINDING_SIZE_MAX], endpoint[TLS_BINDING_SIZE_MAX];
+    const struct tls *tls = conn_tls(s->io);
+    struct msg_auth_ask question = {
+        .block = policy_client_key(conn_peer(s->io)->address),
+        .client = bytes_head(session_client(s), DEPOT_CLIENT_SIZE_MAX),
+        .mechanism = auth->mechanism,
+        .response = auth->response,
+        .has_response = auth->has_response,
+        .plus_offered = tls != NULL && !s->door->smtp.auth_without_tls,
+    };
+
+    if (s->in->clerk == NULL) {
+        session_answered(s, AUTH_BUSY, BYTES_NONE);
+        return;
+    }
+    if (tls != NULL) {
+        question.exporter = tls_exporter(tls, exporter);
+        question.endpoint = tls_endpoint(tls, endpoint);
+    }
+    s->login.owner = s;
+    s->login.session = s->id.value;
+    clerk_ask(s->in->clerk, &s->login, &question);
+}
+
+void session_answered(void *owner, enum auth_outcome outcome, struct bytes text)
+{
+    static const struct reply replies[AUTH_OUTCOME_COUNT] = {
+        [AUTH_BAD] = {535, {5, 7, 8}, BYTES_INIT("Authentication failed")},
+        [AUTH_MALFORMED] = {501, {5, 5, 2}, BYTES_INIT("That is not how this mechanism goes")},
+        [AUTH_BUSY] = {454, {4, 7, 0}, BYTES_INIT("Authentication is not possible at present, try again later")},
+        [AUTH_SHUT_OUT] = {454, {4, 7, 0}, BYTES_INIT("Too many failed logins from your address, try again later")},
+    };
+    struct session *s = owner;
+    struct smtp_answer answer = {.kind = SMTP_ANSWER_NO, .reply = replies[outcome]};
+
+    if (outcome == AUTH_CHALLENGE && text.size <= SERVER_CHALLENGE_SIZE_MAX)
+        answer = (struct smtp_answer){.kind = SMTP_ANSWER_CHALLENGE, .challenge = text};
+    else if (outcome == AUTH_GOOD && text.size > 0 && text.size <= LOCAL_PART_SIZE_MAX)
+        answer = (struct smtp_answer){.kind = SMTP_ANSWER_YES, .login = text};
+    else if (outcome == AUTH_GOOD || outcome == AUTH_CHALLENGE)
+        answer.reply = replies[AUTH_BUSY]; /* auth does not keep to its bounds */
+    struct result r = smtp_server_answer(&s->smtp, loop_now(s->in->loop), &answer);
+    if (is_ok(r) && answer.kind == SMTP_ANSWER_YES) {
+        LOG(AUTHENTICATED, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)),
+            LOG_TEXT("login", text));
+        session_trust_refresh(s);
+    }
+    session_go_on(s);
+}
+
+void session_tls_begin(struct session *s)
+{
+    struct tls *tls;
+
+    if (s->in->tls == NULL || !is_ok(tls_accept(tls_store_context(s->in->tls), &tls))) {
+        s->why = "tls";
+        conn_close(s->io);
+        return;
+    }
+    s->shaking = true;
+    if (s->proxied)
+        conn_start_tls_here(s->io, tls);
+    else
+        conn_start_tls(s->io, tls);
+    conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), HANDSHAKE_MS));
+}
