@@ -84,8 +84,10 @@ RESULT store_lane_put(struct store *s, struct bytes lane, const struct lane_heal
 RESULT store_lane_delete(struct store *s, struct bytes lane);
 /* One attempt, for `explain` and `trace`: `row` is the engine's own encoding. k counts from 0 per message. */
 RESULT store_history_put(struct store *s, struct message_id id, struct walltime at, struct bytes row);
-/* Forgets rows older than `before`, at most `count_max` of them. */
+/* Forgets rows older than `before`, at most `count_max` of them. Each call goes on where the one before it stopped. */
 RESULT store_history_expire(struct store *s, struct walltime before, uint32_t count_max, uint32_t *count_out);
+/* Whether the last of them came to the end of the history: the next begins anew. */
+bool store_history_is_seen(const struct store *s);
 /* The damaged rows that reads have met since the last commit, for the log; `id` is zero where the row tells none. False past
  * the last. */
 struct store_noted {

@@ -401,3 +401,8 @@ RESULT store_history_expire(struct store *s, struct walltime before, uint32_t co
     s->history_place.size = 0;
     return r.code == CODE_GONE ? OK : r;
 }
+
+bool store_history_is_seen(const struct store *s)
+{
+    return s->history_place.size == 0;
+}

@@ -180,6 +180,8 @@ RESULT engine_start(struct engine *e, struct walltime now)
 
 void engine_configure(struct engine *e, const struct config *cfg)
 {
+    if (cfg->history_keep != e->cfg->history_keep)
+        e->expire_after = (struct walltime){0};
     e->cfg = cfg;
     e->has_aliases = config_has_aliases(cfg);
     dispatch_slots_changed(e);
@@ -411,6 +413,18 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
     return OK;
 }
 
+/* An idle daemon sleeps: a history that was looked through is left alone for a while. */
+static int64_t history_pause_ms(const struct engine *e)
+{
+    int64_t rest = e->cfg->history_keep == 0 ? HISTORY_WALK_REST_MS : e->cfg->history_keep / HISTORY_WALK_PARTS;
+
+    if (e->batch.more_history)
+        return HISTORY_EXPIRE_PAUSE_MS;
+    if (!store_history_is_seen(e->store) || rest < HISTORY_EXPIRE_EVERY_MS)
+        return HISTORY_EXPIRE_EVERY_MS;
+    return rest < HISTORY_WALK_REST_MS ? rest : HISTORY_WALK_REST_MS;
+}
+
 /* One try at the whole transaction. Nothing outside the store has happened when it fails (E3). */
 static RESULT batch_try(struct engine *e, struct tx *end, struct walltime now)
 {
@@ -505,8 +519,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
             map_fini(&e->damaged);
     }
     if (walltime_reached(e->expire_after, now))
-        e->expire_after =
-            walltime_after(now, e->batch.more_history ? HISTORY_EXPIRE_PAUSE_MS : HISTORY_EXPIRE_EVERY_MS);
+        e->expire_after = walltime_after(now, history_pause_ms(e));
     e->batch.more_history = false;
 }
 

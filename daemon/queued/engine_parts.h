@@ -26,8 +26,10 @@ enum {
     JOB_ARENA_SIZE_MAX = 1048576, /* JOB_RCPT_COUNT_MAX results with their replies */
     EXPANSION_ARENA_SIZE_MAX = 268435456,
     SCRATCH_SIZE_MAX = 268435456, /* the notes of one batch */
-    HISTORY_EXPIRE_EVERY_MS = 60000,
-    HISTORY_EXPIRE_PAUSE_MS = 100, /* between portions, when there is much to forget */
+    HISTORY_EXPIRE_EVERY_MS = 60000, /* between portions, until all of it was looked at */
+    HISTORY_EXPIRE_PAUSE_MS = 100,   /* between portions, when there is much to forget */
+    HISTORY_WALK_PARTS = 24,         /* then it rests for this part of history_keep, */
+    HISTORY_WALK_REST_MS = 3600000,  /* but no longer */
     HISTORY_EXPIRE_COUNT_MAX = 2000,
     SAVE_DELAY_MS = 1000, /* lane health alone does not force a sync sooner */
     ROOM_MIN = 4194304,   /* octets of map that new mail must leave */
