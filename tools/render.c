@@ -78,6 +78,13 @@ void render_size(FILE *out, int64_t octets)
     fprintf(out, value < 100 ? "%.1f%c" : "%.0f%c", value, units[unit]);
 }
 
+static void text_column(FILE *out, const char *text, size_t width)
+{
+    render_text(out, text);
+    for (size_t n = strlen(text); n < width; n++)
+        fputc(' ', out);
+}
+
 /* Right-aligned in `width`. */
 static void size_column(FILE *out, int64_t octets, int width)
 {
@@ -170,8 +177,8 @@ void render_mailq(FILE *out, const json_t *message, int64_t now)
     const json_t *rcpts = json_object_get(message, "recipients");
     const char *before = "";
 
-    fprintf(
-        out, "%-13s%c %9" PRId64 " ", render_str(message, "id"), message_flag(message), render_num(message, "size"));
+    text_column(out, render_str(message, "id"), 13);
+    fprintf(out, "%c %9" PRId64 " ", message_flag(message), render_num(message, "size"));
     render_date(out, render_num(message, "arrival"));
     fputc(' ', out);
     sender_put(out, message);
@@ -199,7 +206,7 @@ void render_message(FILE *out, const json_t *message, int64_t now)
 {
     const json_t *rcpts = json_object_get(message, "recipients");
 
-    fprintf(out, "%-13s ", render_str(message, "id"));
+    text_column(out, render_str(message, "id"), 14);
     span_column(out, now - render_num(message, "arrival"), 7);
     fputc(' ', out);
     size_column(out, render_num(message, "size"), 7);
@@ -209,7 +216,9 @@ void render_message(FILE *out, const json_t *message, int64_t now)
     for (size_t i = 0; i < json_array_size(rcpts); i++) {
         const json_t *rcpt = json_array_get(rcpts, i);
 
-        fprintf(out, "    %-8s to ", render_str(rcpt, "state"));
+        fputs("    ", out);
+        text_column(out, render_str(rcpt, "state"), 8);
+        fputs(" to ", out);
         render_text(out, render_str(rcpt, "to"));
         fputs("  (", out);
         next_put(out, rcpt, now);
@@ -245,7 +254,8 @@ static void history_put(FILE *out, const json_t *history)
 
         fputs("  ", out);
         render_date(out, render_num(row, "at"));
-        fprintf(out, "  %-9s ", render_str(row, "event"));
+        fputs("  ", out);
+        text_column(out, render_str(row, "event"), 10);
         render_text(out, render_str(row, "to"));
         for (size_t d = 0; d < COUNT_OF(details); d++) {
             if (render_str(row, details[d][0])[0] == 0)
@@ -267,7 +277,8 @@ void render_show(FILE *out, const json_t *message, int64_t now)
     const json_t *history = json_object_get(message, "history");
 
     if (!json_is_true(json_object_get(message, "queued"))) {
-        fprintf(out, "%s is no longer in the queue; its history:\n", render_str(message, "id"));
+        render_text(out, render_str(message, "id"));
+        fputs(" is no longer in the queue; its history:\n", out);
         history_put(out, history);
         return;
     }
@@ -311,8 +322,8 @@ void render_lane(FILE *out, const json_t *lane, int64_t now)
 {
     int64_t next = render_num(lane, "next"), until = render_num(lane, "backoff_until");
 
-    fprintf(out, "%-11s %6" PRId64 " %5" PRId64 " ", render_str(lane, "state"), render_num(lane, "in_flight"),
-        render_num(lane, "slots"));
+    text_column(out, render_str(lane, "state"), 12);
+    fprintf(out, "%6" PRId64 " %5" PRId64 " ", render_num(lane, "in_flight"), render_num(lane, "slots"));
     if (until > next)
         next = until;
     if (next > 0)
@@ -334,7 +345,8 @@ void render_trace(FILE *out, const json_t *message, int64_t now)
     bool queued = json_is_true(json_object_get(message, "queued"));
     const json_t *known = queued ? message : json_array_get(history, 0);
 
-    fprintf(out, "%s from ", render_str(message, "id"));
+    render_text(out, render_str(message, "id"));
+    fputs(" from ", out);
     sender_put(out, known);
     fputc(' ', out);
     render_text(out, render_str(known, "message_id"));
@@ -342,7 +354,9 @@ void render_trace(FILE *out, const json_t *message, int64_t now)
     if (queued) {
         fputs("  ", out);
         render_date(out, render_num(message, "arrival"));
-        fprintf(out, "  arrived   by %s from ", render_str(message, "origin"));
+        fputs("  arrived   by ", out);
+        render_text(out, render_str(message, "origin"));
+        fputs(" from ", out);
         render_text(out, render_str(message, "client"));
         fputc('\n', out);
     }

@@ -10,7 +10,8 @@ static bool is_blank(uint8_t octet)
 struct words {
     struct buf *room;
     struct cmdline *command;
-    bool open; /* a word has begun */
+    bool open;     /* a word has begun */
+    bool by_value; /* and a value stands at its front, perhaps an empty one */
 };
 
 static RESULT word_begin(struct words *w)
@@ -21,6 +22,7 @@ static RESULT word_begin(struct words *w)
         return FAIL(CODE_FULL, "the command has too many words");
     w->command->argv[w->command->argc++] = (char *)w->room->data + w->room->size;
     w->open = true;
+    w->by_value = false;
     return OK;
 }
 
@@ -29,7 +31,10 @@ static RESULT word_end(struct words *w)
     if (!w->open)
         return OK;
     w->open = false;
-    return buf_put_octet(w->room, 0);
+    TRY(buf_put_octet(w->room, 0));
+    if (w->by_value && w->command->argv[w->command->argc - 1][0] == '-')
+        return FAIL(CODE_REFUSED, "the address would be taken for an option");
+    return OK;
 }
 
 static RESULT fact_put(struct words *w, uint8_t letter, const struct cmdline_facts *f)
@@ -60,8 +65,7 @@ static RESULT fact_put(struct words *w, uint8_t letter, const struct cmdline_fac
     }
     if (bytes_index(value, 0) != BYTES_NOT_FOUND)
         return FAIL(CODE_REFUSED, "the address holds a NUL");
-    if (first && value.size > 0 && value.data[0] == '-')
-        return FAIL(CODE_REFUSED, "the address would be taken for an option");
+    w->by_value = w->by_value || first;
     return buf_put(w->room, value);
 }
 

@@ -3,7 +3,7 @@
  * For: local's deliveries to programs. Words are parted by blanks; '…' and "…" keep blanks, a backslash keeps the next octet
  * (not within '…'). Nothing else is special: | ; > $ are letters (say sh -c '…' where a shell is meant).
  * %u user, %e what follows the delimiter of a subaddress, %d domain, %r recipient, %s reverse-path, %% a percent sign; each is
- * part of its word, whatever octets it has. What would make a word begin with '-' is refused: it could be taken for an option.
+ * part of its word, whatever octets it has. What would make a word begin with '-' is refused, be the value empty: it could be taken for an option.
  *   TRY(cmdline_parse(text, &facts, room, &argv)); */
 #ifndef MANSIO_LOCAL_CMDLINE_H
 #define MANSIO_LOCAL_CMDLINE_H
