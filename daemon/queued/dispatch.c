@@ -391,6 +391,16 @@ static RESULT result_take(struct job *job, const struct msg_job_result *m)
     return OK;
 }
 
+/* Mail in a mailbox is remembered as soon as it is there, not when all of its job are served (outcome.c). */
+static void land_early(struct engine *e, struct job *job)
+{
+    if (job->early)
+        return;
+    job->early = true;
+    job->next_early = e->batch.early;
+    e->batch.early = job;
+}
+
 static RESULT child_take(struct job *job, const struct msg_job_child *m)
 {
     struct job_rcpt *at = job_rcpt_find(job, m->n);
@@ -412,6 +422,7 @@ static void job_ended(struct engine *e, struct job *job, struct walltime now, en
         if (job->rcpts[i].has_result && job->rcpts[i].outcome == JOB_DEFERRED)
             error = job->rcpts[i].reply;
     job->verdict = verdict;
+    job->ended = true;
     scheduler_finished(e->scheduler, job->lane, now, verdict, error);
     if (job->worker != NULL)
         job->worker->in_flight--;
@@ -441,7 +452,12 @@ RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct
         return OK;
     case MSG_job_result:
         job = map_get(&e->jobs, msg->job_result.job.value);
-        return job == NULL || job->worker != peer ? OK : result_take(job, &msg->job_result);
+        if (job == NULL || job->worker != peer)
+            return OK;
+        TRY(result_take(job, &msg->job_result));
+        if (peer->role == ROLE_LOCAL && msg->job_result.outcome == JOB_DELIVERED)
+            land_early(e, job);
+        return OK;
     case MSG_job_child:
         job = map_get(&e->jobs, msg->job_child.job.value);
         return job == NULL || job->worker != peer ? OK : child_take(job, &msg->job_child);

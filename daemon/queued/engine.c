@@ -387,6 +387,9 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
         TRY(store_spill_drop(e->store, drop->id));
     for (struct job *job = e->batch.done; job != NULL; job = job->next)
         TRY(outcome_apply(e, job, now));
+    for (struct job *job = e->batch.early; job != NULL; job = job->next_early)
+        if (!job->ended)
+            TRY(outcome_apply(e, job, now));
     for (struct save *save = e->batch.saves; save != NULL; save = save->next) {
         TRY(lane_health_is_clean(&save->health) ? store_lane_delete(e->store, save->lane)
                                                 : store_lane_put(e->store, save->lane, &save->health));
@@ -468,6 +471,15 @@ static RESULT batch_write(struct engine *e, struct tx *end, struct walltime now)
     return r;
 }
 
+static void early_landed(struct job *first)
+{
+    for (struct job *job = first; job != NULL; job = job->next_early) {
+        job->early = false;
+        for (uint32_t i = 0; i < job->rcpt_count; i++)
+            job->rcpts[i].landed = job->rcpts[i].landed || job->rcpts[i].applied;
+    }
+}
+
 /* Everything of the batch up to `end` is durable: answer, free, schedule. */
 static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
 {
@@ -480,6 +492,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     e->batch.spills_end = &e->batch.spills;
     e->batch.done = NULL;
     e->batch.done_end = &e->batch.done;
+    e->batch.early = NULL;
     e->batch.drops = NULL;
     e->batch.saves = NULL;
     e->batch.leaving = false;
@@ -501,6 +514,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
         tx = next;
     }
     engine_effects_play(e);
+    early_landed(done.early);
     for (struct job *job = done.done; job != NULL;) {
         struct job *next = job->next;
         if (job->uncertain)
@@ -560,7 +574,8 @@ static bool batch_is_urgent(const struct engine *e)
 {
     const struct batch *b = &e->batch;
 
-    return b->publish != NULL || b->spills != NULL || b->done != NULL || b->drops != NULL || b->leaving;
+    return b->publish != NULL || b->spills != NULL || b->done != NULL || b->early != NULL || b->drops != NULL ||
+           b->leaving;
 }
 
 static bool batch_is_wanted(const struct engine *e, struct walltime now)

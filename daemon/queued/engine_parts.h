@@ -83,6 +83,7 @@ struct job_rcpt {
     uint32_t n;
     bool has_result;
     bool dsn_passed;
+    bool applied, landed; /* early (outcome.c): in the transaction under way; durable */
     enum job_outcome outcome;
     struct bytes status, reply, host, address, tls;
     struct job_child *children, **children_end; /* JOB_EXPANDED */
@@ -99,10 +100,12 @@ struct job {
     uint32_t rcpt_count;
     enum lane_verdict verdict;
     bool uncertain;
+    bool ended, early; /* the worker has said its last word; it is in the list below */
     struct bytes lane_name, transcript;
     struct bytes sender;         /* the reverse-path of its recipients where it is not the message's own */
     struct job *next_of_message; /* flights */
     struct job *next;            /* in the batch */
+    struct job *next_early;
 };
 
 /* --- what must happen once a commit is durable --- */
@@ -146,6 +149,7 @@ struct batch {
     struct tx *publish, **publish_end;
     struct spill *spills, **spills_end;
     struct job *done, **done_end;
+    struct job *early; /* jobs of local under way that have delivered to some: what is certain is written at once */
     struct drop *drops;
     struct save *saves;
     bool quarantine;   /* a read met damaged rows */
@@ -177,9 +181,9 @@ struct engine {
     struct walltime commit_after, save_after, expire_after;
     bool open, open_known;
     bool has_aliases; /* a domain of the configuration has: only then is a message looked at for expansion */
-    bool paused;   /* by the postmaster: as if there were no room */
-    bool save_now; /* lane health that the postmaster changed does not wait SAVE_DELAY_MS */
-    bool rescan; /* the schedule in memory may lack a lane: read them again */
+    bool paused;      /* by the postmaster: as if there were no room */
+    bool save_now;    /* lane health that the postmaster changed does not wait SAVE_DELAY_MS */
+    bool rescan;      /* the schedule in memory may lack a lane: read them again */
     uint64_t disk_free;
     struct engine_stats stats;
     struct tally_lanes results;

@@ -215,10 +215,22 @@ static RESULT head_update(struct outcome *o)
     return store_message_put(o->e->store, &head);
 }
 
+/* While a job goes on only its deliveries count: what lies in a mailbox must not lie there twice because of a crash before the
+ * last recipient of the job was served. Those who are told about together wait for one another. */
+static bool is_ripe(const struct outcome *o, const struct recipient *rcpt, const struct job_rcpt *at)
+{
+    if (o->job->ended)
+        return true;
+    return at->has_result && at->outcome == JOB_DELIVERED && !dsn_wanted(DSN_DELIVERED, &o->head, rcpt);
+}
+
 static RESULT recipient_apply(struct outcome *o, struct job_rcpt *at, bool first)
 {
     struct recipient row, rcpt;
 
+    at->applied = false;
+    if (at->landed)
+        return OK;
     struct result got = store_recipient_get(o->e->store, o->job->id, at->n, &row);
     if (got.code == CODE_GONE)
         return OK; /* deleted while it was in flight */
@@ -228,6 +240,9 @@ static RESULT recipient_apply(struct outcome *o, struct job_rcpt *at, bool first
     }
     TRY(got);
     TRY(recipient_copy(&o->e->scratch, &row, &rcpt)); /* the view dies at the next put */
+    if (!is_ripe(o, &rcpt, at))
+        return OK;
+    at->applied = true;
     enum job_outcome outcome = at->outcome;
     if (!at->has_result)
         outcome = o->job->verdict == LANE_WORKER_LOST ? JOB_AGAIN : JOB_DEFERRED;

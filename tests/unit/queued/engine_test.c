@@ -50,6 +50,7 @@ static void hear(void *context, void *channel, const struct msg *m)
 static const char config_text[] = "hostname = \"mx.test\"\n"
                                   "limits { connections_per_lane = 4 }\n"
                                   "domain \"list.test\" { aliases = \"/aliases\" }\n"
+                                  "domain \"box.test\" { maildir = \"/box/%u\" }\n"
                                   "route \"bad.test\" { via = \"error:5.1.1 nobody here\" }\n"
                                   "route \"gone.test\" { via = \"discard\" }\n"
                                   "route \"held.test\" { via = \"hold\" }\n";
@@ -313,6 +314,49 @@ static void test_lost_worker_means_due_at_once(void **state)
         turn(b, 100);
     assert_int_equal(heard_count(b, MSG_job_run), 1);
     assert_int_equal(heard_last(b, MSG_job_rcpt)->job_rcpt.rcpt.attempts, 0);
+}
+
+/* What local has delivered is written before its job ends, so that a crash then repeats the rest alone. */
+static void test_mailboxes_are_remembered_one_by_one(void **state)
+{
+    struct bench *b = *state;
+    static const char *const to[] = {"a@box.test", "b@box.test", "c@box.test", NULL};
+    struct message_id id = take_id(b);
+    struct engine_peer *local = engine_peer_add(b->engine, ROLE_LOCAL, &out_channel);
+    struct recipient rcpt;
+
+    say(b, local, (struct msg){.kind = MSG_worker_hello, .worker_hello = {.kind = 0, .slots = 5}});
+    tx_say(b, id, "", to, bytes_of(small_body));
+    turn(b, 0);
+    struct job_id job = job_of_turn(b);
+    for (uint32_t n = 0; n < 2; n++)
+        say(b, local,
+            (struct msg){.kind = MSG_job_result,
+                .job_result = {.job = job, .n = n, .outcome = n == 0 ? JOB_DELIVERED : JOB_FAILED}});
+    turn(b, 5);
+    assert_true(is_ok(store_read_begin(b->store)));
+    assert_int_equal(store_recipient_get(b->store, id, 0, &rcpt).code, CODE_GONE);
+    assert_true(is_ok(store_recipient_get(b->store, id, 1, &rcpt))); /* failures are told about together */
+    assert_true(is_ok(store_recipient_get(b->store, id, 2, &rcpt)));
+    store_read_end(b->store);
+    engine_peer_gone(b->engine, local, b->now);
+    local = engine_peer_add(b->engine, ROLE_LOCAL, &out_channel);
+    say(b, local, (struct msg){.kind = MSG_worker_hello, .worker_hello = {.kind = 0, .slots = 5}});
+    forget(b);
+    for (int i = 0; i < 5 && heard_count(b, MSG_job_run) == 0; i++)
+        turn(b, 100);
+    assert_int_equal(heard_count(b, MSG_job_rcpt), 1);
+    assert_int_equal(heard_last(b, MSG_job_rcpt)->job_rcpt.rcpt.n, 2);
+    job = job_of_turn(b);
+    say(b, local, (struct msg){.kind = MSG_job_result, .job_result = {.job = job, .n = 2, .outcome = JOB_DELIVERED}});
+    turn(b, 5); /* the last one takes the message with it, and the end of the job finds nothing to do */
+    assert_int_equal(message_count(b), 0);
+    say(b, local, (struct msg){.kind = MSG_job_end, .job_end = {.job = job, .verdict = LANE_OK}});
+    turn(b, 5);
+    struct engine_stats stats;
+    engine_stats_get(b->engine, &stats);
+    assert_int_equal(stats.delivered, 2);
+    assert_int_equal(stats.commit_failures, 0);
 }
 
 static void test_client_that_hangs_up_leaves_nothing(void **state)
@@ -864,6 +908,7 @@ int main(void)
         CASE(test_deferred_waits_for_its_plan),
         CASE(test_failure_is_told_in_the_same_commit),
         CASE(test_lost_worker_means_due_at_once),
+        CASE(test_mailboxes_are_remembered_one_by_one),
         CASE(test_client_that_hangs_up_leaves_nothing),
         CASE(test_large_body_spills_and_comes_back),
         CASE(test_aborted_spill_is_swept_away),
