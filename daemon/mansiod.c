@@ -1,6 +1,7 @@
 /* mansiod: the roles of this build, and nothing else. */
 #include "daemon/auth/auth.h"
 #include "daemon/inbound/inbound.h"
+#include "daemon/keys/keys.h"
 #include "daemon/local/local.h"
 #include "daemon/lookup/lookup.h"
 #include "daemon/outbound/outbound.h"
@@ -14,6 +15,7 @@ static const struct house_role roles[ROLE_COUNT] = {
     [ROLE_LOCAL] = {local_main},
     [ROLE_AUTH] = {auth_main},
     [ROLE_LOOKUP] = {lookup_main},
+    [ROLE_KEYS] = {keys_main},
 };
 
 int main(int argc, char **argv)

@@ -16,6 +16,8 @@ static const char *role_suffix(enum ipc_role role)
         return "-queue";
     case ROLE_AUTH:
         return "-auth";
+    case ROLE_KEYS:
+        return "-keys";
     default:
         return "";
     }

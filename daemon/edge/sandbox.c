@@ -94,7 +94,7 @@ static const int THREADING[] = {
 
 /* What a role is, in these terms. */
 struct powers {
-    bool accepts, connects, reads, stores, threads;
+    bool accepts, connects, reads, stores, threads, memory_files;
 };
 
 static struct powers powers_of(enum ipc_role role)
@@ -108,6 +108,8 @@ static struct powers powers_of(enum ipc_role role)
         return (struct powers){.accepts = true, .stores = true, .threads = true};
     case ROLE_AUTH:
         return (struct powers){.reads = true, .threads = true};
+    case ROLE_KEYS:
+        return (struct powers){.memory_files = true};
     default:
         return (struct powers){0};
     }
@@ -115,7 +117,7 @@ static struct powers powers_of(enum ipc_role role)
 
 bool sandbox_has_role(enum ipc_role role)
 {
-    return role == ROLE_INBOUND || role == ROLE_OUTBOUND || role == ROLE_QUEUED || role == ROLE_AUTH;
+    return role == ROLE_INBOUND || role == ROLE_OUTBOUND || role == ROLE_QUEUED || role == ROLE_AUTH || role == ROLE_KEYS;
 }
 
 static bool allow(scmp_filter_ctx filter, const int *calls, size_t count)
@@ -174,6 +176,8 @@ static bool allow_role(scmp_filter_ctx filter, struct powers powers, bool local_
         good = good && ALLOW(filter, STORING);
     else if (powers.reads)
         good = good && allow_if(filter, SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, writing, 0));
+    if (powers.memory_files)
+        good = good && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(memfd_create), 0) == 0;
     if (powers.threads) /* clone3 hides its flags behind a pointer; without it glibc takes clone */
         good = good && ALLOW(filter, THREADING) &&
                allow_if(filter, SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) &&
@@ -304,7 +308,7 @@ sandbox_enter(enum ipc_role role, const struct config *cfg, struct sandbox_state
     ASSERT(sandbox_has_role(role));
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return FAIL_SYS(errno, "prctl PR_SET_NO_NEW_PRIVS");
-    if (role == ROLE_AUTH && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) /* nobody of our uid looks at its memory */
+    if ((role == ROLE_AUTH || role == ROLE_KEYS) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) /* nobody of our uid looks at its memory */
         return FAIL_SYS(errno, "prctl PR_SET_DUMPABLE");
     if (!powers_of(role).threads && setrlimit(RLIMIT_NPROC, &none) != 0)
         return FAIL_SYS(errno, "setrlimit RLIMIT_NPROC");

@@ -3,6 +3,7 @@
  * heap as soon as it is sent, so an idle session holds no buffers.
  * (T1) in.data is either the caller's buffer (in_kept NULL) or in_kept; never both. */
 #include "daemon/edge/tls.h"
+#include "daemon/edge/tls_remote.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -35,7 +36,7 @@ enum { OUT_ROOM_MIN = 4096, OUT_SIZE_MAX = 4 * 1024 * 1024 };
 
 /* RFC 7525 4.2, RFC 8997: forward secrecy and AEAD first, CBC kept last for old TLS 1.2 peers. */
 static const char CIPHERS_TLS12[] =
-    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP";
+    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP";
 
 /* --- the BIO --- */
 
@@ -182,8 +183,21 @@ static RESULT chain_load(SSL_CTX *ssl, struct bytes pem)
     return good ? OK : FAIL(CODE_SYNTAX, "the certificate cannot be read");
 }
 
+/* The pair's private half is in another process. */
+static RESULT key_load_remote(SSL_CTX *ssl)
+{
+    EVP_PKEY *key = tls_remote_key(X509_get0_pubkey(SSL_CTX_get0_certificate(ssl)));
+    bool good = key != NULL && SSL_CTX_use_PrivateKey(ssl, key) == 1;
+
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return good ? OK : FAIL(CODE_SYNTAX, "keys that are not RSA or ECDSA cannot be used");
+}
+
 static RESULT key_load(SSL_CTX *ssl, struct bytes pem)
 {
+    if (pem.size == 0)
+        return key_load_remote(ssl);
     BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
     /* an empty password: an encrypted key must fail, not ask at the terminal */
     EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"");
@@ -215,7 +229,6 @@ tls_context_server(struct bytes certificate, struct bytes key, struct tls_contex
         tls_context_free(&ctx);
         return r;
     }
-    SSL_CTX_set_dh_auto(ctx->ssl, 1);
     SSL_CTX_set_session_id_context(ctx->ssl, SESSION_CONTEXT, sizeof SESSION_CONTEXT - 1);
     SSL_CTX_set_session_cache_mode(ctx->ssl, SSL_SESS_CACHE_OFF); /* tickets resume; no table per process */
     SSL_CTX_set_num_tickets(ctx->ssl, 1);

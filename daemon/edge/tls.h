@@ -20,7 +20,7 @@ struct tls;
 
 enum { TLS_NAME_SIZE_MAX = 255 };
 
-/* `certificate` holds the chain in PEM, leaf first; `key` its private key. CODE_SYNTAX with why when either cannot be
+/* `certificate` holds the chain in PEM, leaf first; `key` its private key, empty: another process has it (tls_remote.h). CODE_SYNTAX with why when either cannot be
  * read or they do not belong together. */
 RESULT
 tls_context_server(struct bytes certificate, struct bytes key, struct tls_context **ctx_out);

@@ -1,5 +1,7 @@
 #include "daemon/edge/tls_store.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,14 +86,12 @@ tls_store_new(struct bytes pack, struct tls_store **store_out)
 }
 
 RESULT
-tls_store_take(int fd, struct tls_store **store_out)
+tls_pack_take(int fd, struct bytes *pack_out)
 {
-    struct result r = FAIL(CODE_IO, "the certificates did not come whole");
     struct stat st;
     uint8_t *octets = NULL;
     size_t size = 0, done = 0;
 
-    *store_out = NULL;
     if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= TLS_PACK_SIZE_MAX) {
         size = (size_t)st.st_size;
         octets = mem_take(size);
@@ -103,11 +103,47 @@ tls_store_take(int fd, struct tls_store **store_out)
         done += (size_t)n;
     }
     close(fd);
+    *pack_out = (struct bytes){octets, size};
     if (octets != NULL && done == size)
-        r = tls_store_new((struct bytes){octets, size}, store_out);
-    if (octets != NULL)
-        explicit_bzero(octets, size);
-    mem_free(octets);
+        return OK;
+    tls_pack_free(pack_out);
+    return FAIL(CODE_IO, "the certificates did not come whole");
+}
+
+void tls_pack_free(struct bytes *pack)
+{
+    if (pack->data != NULL)
+        explicit_bzero((uint8_t *)pack->data, pack->size);
+    mem_free((uint8_t *)pack->data);
+    *pack = BYTES_NONE;
+}
+
+RESULT
+tls_pack_file(struct bytes pack, int *fd_out)
+{
+    int fd = memfd_create("mansio.tls", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0)
+        return FAIL_SYS(errno, "memfd_create");
+    if (write(fd, pack.data, pack.size) != (ssize_t)pack.size ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        int sys = errno;
+        close(fd);
+        return FAIL_SYS(sys, "writing a memory file");
+    }
+    *fd_out = fd;
+    return OK;
+}
+
+RESULT
+tls_store_take(int fd, struct tls_store **store_out)
+{
+    struct bytes pack;
+
+    *store_out = NULL;
+    TRY(tls_pack_take(fd, &pack));
+    struct result r = tls_store_new(pack, store_out);
+    tls_pack_free(&pack);
     return r;
 }
 

@@ -4,6 +4,7 @@
  * Pairs of certificate and key are taken in the order of the configuration. Two pairs for the same names with keys of different kinds
  * (ECDSA, RSA) serve side by side: OpenSSL picks what the client can. The name that a client asks for (SNI) is looked for in the
  * certificates; without one, or with an unknown one, the first pair serves.
+ * In a pack for a process that shall not have the keys they are empty (tls_remote.h).
  *   TRY(tls_store_new(pack, &store));  tls_accept(tls_store_context(store), &tls);  tls_store_free(&store);
  * Sessions may outlive the store. The pack: u32 count and ticket keys, u32 count and pairs, each field with its size (base/wire.h). */
 #ifndef MANSIO_TLS_STORE_H
@@ -18,7 +19,13 @@ struct tls_store;
 /* CODE_SYNTAX with why: the pack, a certificate or a key cannot be read, or they do not belong together. */
 RESULT
 tls_store_new(struct bytes pack, struct tls_store **store_out);
-/* The same from a descriptor, which it closes. */
+/* A pack in a sealed memory file, as it travels between processes. Taking closes fd; tls_pack_free wipes what was taken. */
+RESULT
+tls_pack_file(struct bytes pack, int *fd_out);
+RESULT
+tls_pack_take(int fd, struct bytes *pack_out);
+void tls_pack_free(struct bytes *pack);
+/* A store from a descriptor, which it closes. */
 RESULT
 tls_store_take(int fd, struct tls_store **store_out);
 void tls_store_free(struct tls_store **store);

@@ -1,4 +1,4 @@
-/* Start-up as a checklist: users' names while files can be read, the census, the doors; then certificates and the channel to
+/* Start-up as a checklist: users' names while files can be read, the census, the doors; then certificates and the channels to keys and
  * queued, and the ports once ids are in stock, so that the first client is not told to come again. */
 #include "daemon/inbound/inbound.h"
 
@@ -10,6 +10,7 @@
 #include "daemon/edge/clock.h"
 #include "daemon/edge/listener.h"
 #include "daemon/inbound/session.h"
+#include "daemon/inbound/signer.h"
 
 enum { LISTENERS_MAX = 256, DAYS_WARNED = 14, DAY_MS = 86400000 };
 
@@ -24,7 +25,8 @@ struct gate {
 struct inbound_process {
     struct inbound in;
     struct process *process;
-    struct door *doors; /* one for each of cfg->listens, and the last for run_dir/inject */
+    struct signer *signer; /* NULL: there are no certificates */
+    struct door *doors;    /* one for each of cfg->listens, and the last for run_dir/inject */
     struct gate gates[LISTENERS_MAX];
     size_t gate_count;
     bool go, open;
@@ -57,7 +59,8 @@ static void gate_open(struct gate *gate)
 
 static void gates_open(struct inbound_process *ip)
 {
-    if (!ip->go || ip->in.draining || ip->open)
+    if (!ip->go || ip->in.draining || ip->open || !depot_is_stocked(ip->in.depot) ||
+        (ip->signer != NULL && ip->in.tls == NULL))
         return;
     ip->open = true;
     for (size_t i = 0; i < ip->gate_count; i++)
@@ -101,6 +104,8 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
     (void)peer_index;
     if (peer == ROLE_QUEUED)
         depot_channel(ip->in.depot, fd);
+    else if (peer == ROLE_KEYS && ip->signer != NULL)
+        signer_channel(ip->signer, fd);
     else if (peer == ROLE_AUTH && ip->in.clerk != NULL)
         clerk_channel(ip->in.clerk, fd);
     else if (peer == ROLE_LOOKUP && ip->in.inquiry != NULL)
@@ -109,19 +114,14 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
         close(fd);
 }
 
-/* The first ones must be good; later ones that are not, or that have ended, leave those in force that are. */
-static void on_credentials(void *ctx, int fd)
+/* The keys process has judged them; what is left is to take them. */
+static void on_certificates(void *ctx, int fd)
 {
     struct inbound_process *ip = ctx;
     struct tls_store *fresh;
     int64_t now = clock_walltime().ms;
     struct result r = tls_store_take(fd, &fresh);
 
-    if (is_ok(r) && ip->in.tls != NULL && tls_store_expires(fresh) * 1000 < now &&
-        tls_store_expires(ip->in.tls) * 1000 >= now) {
-        tls_store_free(&fresh);
-        r = FAIL(CODE_REFUSED, "a certificate has ended already");
-    }
     if (!is_ok(r)) {
         if (ip->in.tls == NULL)
             process_fail(ip->process, r.why);
@@ -135,6 +135,7 @@ static void on_credentials(void *ctx, int fd)
     LOG(TLS_LOADED, LOG_NUM("certificates", tls_store_pair_count(fresh)), LOG_NUM("days_left", days));
     if (days < DAYS_WARNED)
         LOG(TLS_ENDS, LOG_NUM("days_left", days));
+    gates_open(ip);
 }
 
 static void on_go(void *ctx)
@@ -142,8 +143,7 @@ static void on_go(void *ctx)
     struct inbound_process *ip = ctx;
 
     ip->go = true;
-    if (depot_is_stocked(ip->in.depot))
-        gates_open(ip);
+    gates_open(ip);
 }
 
 static void on_stocked(struct inbound *in)
@@ -171,11 +171,8 @@ static void on_drain(void *ctx)
         on_emptied(&ip->in);
 }
 
-static const struct process_handlers HANDLERS = {.on_channel = on_channel,
-    .on_listener = on_listener,
-    .on_go = on_go,
-    .on_drain = on_drain,
-    .on_credentials = on_credentials};
+static const struct process_handlers HANDLERS = {
+    .on_channel = on_channel, .on_listener = on_listener, .on_go = on_go, .on_drain = on_drain};
 
 /* --- start-up --- */
 
@@ -238,6 +235,8 @@ static RESULT inbound_init(struct inbound_process *ip)
     in->clerk = clerk_new(in->loop, session_answered);
     in->inquiry = inquiry_new(in->loop, session_rcpt_known);
     in->depot = depot_new(in->loop, &SESSION_DEPOT_HANDLERS, in);
+    if (in->cfg->tls_certificates.count > 0 && (ip->signer = signer_new(in->loop, on_certificates, ip)) == NULL)
+        return FAIL(CODE_FULL, "no way to the keys process");
     ip->doors = mem_take_zero((count + 1) * sizeof *ip->doors);
     if (in->depot == NULL || in->clerk == NULL || in->inquiry == NULL || ip->doors == NULL)
         return FAIL(CODE_FULL, "out of memory");
@@ -261,6 +260,7 @@ static void inbound_fini(struct inbound_process *ip)
     clerk_free(&in->clerk);
     inquiry_free(&in->inquiry);
     census_close(&in->census);
+    signer_free(&ip->signer);
     tls_store_free(&in->tls);
     users_fini(&in->users);
     mem_free(ip->doors);

@@ -281,7 +281,8 @@ size_t msg_frame_size_max(enum msg_kind kind)
 
 const char *ipc_role_name(enum ipc_role role)
 {
-    static const char *const names[ROLE_COUNT] = {"supervisor", "inbound", "queued", "outbound", "local", "auth", "lookup"};
+    static const char *const names[ROLE_COUNT] = {
+        "supervisor", "inbound", "queued", "outbound", "local", "auth", "lookup", "keys"};
 
     return (unsigned)role < ROLE_COUNT ? names[role] : "unknown";
 }

@@ -15,6 +15,7 @@ enum ipc_role {
     ROLE_LOCAL,
     ROLE_AUTH,
     ROLE_LOOKUP,
+    ROLE_KEYS,
     ROLE_COUNT,
     /* groups, for the direction check only */
     ROLE_WORKER, /* outbound, local or lookup */

@@ -83,7 +83,7 @@ void child_connect(struct child *a, struct child *b)
 
     if (a->pid == 0 || b->pid == 0)
         return;
-    if (!is_ok(channel_pair(pair))) {
+    if (!is_ok(a->role == ROLE_KEYS || b->role == ROLE_KEYS ? passing_pair(pair) : channel_pair(pair))) {
         child_kill(a); /* without channel it is of no use; a new one may have more luck */
         return;
     }
@@ -135,7 +135,7 @@ void child_give_credentials(struct child *c, const struct child_kit *kit)
 {
     struct msg m = {.kind = MSG_sup_credentials};
 
-    if (c->role == ROLE_INBOUND && kit->credentials_fd >= 0)
+    if (c->role == ROLE_KEYS && kit->credentials_fd >= 0)
         child_send(c, &m, kit->credentials_fd);
 }
 

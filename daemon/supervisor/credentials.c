@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -83,22 +82,6 @@ static RESULT pack_put(
     return OK;
 }
 
-static RESULT memory_file(struct bytes pack, int *fd_out)
-{
-    int fd = memfd_create("mansio.tls", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd < 0)
-        return FAIL_SYS(errno, "memfd_create");
-    if (write(fd, pack.data, pack.size) != (ssize_t)pack.size ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        int sys = errno;
-        close(fd);
-        return FAIL_SYS(sys, "writing a memory file");
-    }
-    *fd_out = fd;
-    return OK;
-}
-
 /* Takes the place of c->fd on success. */
 static RESULT pack_make(const struct config *cfg, struct credentials *c, struct config_error *error_out)
 {
@@ -113,7 +96,7 @@ static RESULT pack_make(const struct config *cfg, struct credentials *c, struct 
     buf_init(&pack, octets, room);
     struct result r = pack_put(cfg, c, &pack, error_out);
     if (is_ok(r))
-        r = memory_file(buf_bytes(&pack), &fd);
+        r = tls_pack_file(buf_bytes(&pack), &fd);
     explicit_bzero(octets, pack.size);
     mem_free(octets);
     TRY(r);

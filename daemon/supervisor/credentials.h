@@ -1,11 +1,11 @@
-/* credentials: certificates, private keys and session ticket keys, read by root and handed to inbound in a memory file.
+/* credentials: certificates, private keys and session ticket keys, read by root and handed to the keys process in a memory file.
  *
- * For: the supervisor. Not for: judging them (edge/tls_store.h does, in the process that uses them): the supervisor does not parse
+ * For: the supervisor. Not for: judging them (the keys process does, daemon/keys): the supervisor does not parse
  * what is in the files. So no other process needs a right to open a private key.
  * The files are looked at every CREDENTIALS_LOOK_MS; when one has changed the whole is read and given again. Ticket keys are made
  * anew every CREDENTIALS_ROTATE_MS, the last one staying good for that long again: all inbound processes know the same ones,
  * so a client resumes with any of them.
- *   TRY(credentials_read(cfg, now, &c, &error));   give c.fd to each inbound process;   credentials_close(&c);
+ *   TRY(credentials_read(cfg, now, &c, &error));   give c.fd to each keys process;   credentials_close(&c);
  *   if (credentials_turn(&c, cfg, now)) ... give c.fd again ... */
 #ifndef MANSIO_SUPERVISOR_CREDENTIALS_H
 #define MANSIO_SUPERVISOR_CREDENTIALS_H

@@ -15,26 +15,9 @@ import unittest
 import support  # noqa: F401
 import case
 from case import Case, main
+from certificates import anybody, certificate
 from ports import free_port
 from waiting import wait_until
-
-
-def certificate(path, name, key="ec", days=30):
-    """A self-signed pair: path.cert, path.key."""
-    kind = ["-newkey", "rsa:2048"] if key == "rsa" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    subprocess.run(["openssl", "req", "-x509", *kind, "-nodes", "-keyout", path + ".key", "-out", path + ".cert.new",
-                    "-days", str(days), "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"],
-                   check=True, capture_output=True)
-    os.chmod(path + ".key", 0o644)  # the servers run as an ordinary user from the start
-    os.rename(path + ".cert.new", path + ".cert")
-    return f'certificate = "{path}.cert" key = "{path}.key"'
-
-
-def anybody():
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def peer_name(port, sni=None):
@@ -305,7 +288,7 @@ tls {{ certificate = {{ "{one}.cert", "{two}.cert" }} key = {{ "{one}.key", "{tw
             with open(f"/proc/{e['pid']}/status") as f:
                 status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
             roles.setdefault(e["role"], []).append((status["NoNewPrivs"].strip(), status["Seccomp"].strip()))
-        for role in ("inbound", "outbound", "queued", "auth"):
+        for role in ("inbound", "outbound", "queued", "auth", "keys"):
             self.assertEqual({("1", "2")}, set(roles[role]), role)
         for line in m.events("sandboxed"):
             self.assertGreaterEqual(int(line["landlock"]), 0)

@@ -193,7 +193,7 @@ static unsigned done_by(enum ipc_role role)
 
 static void only_its_own_work(void **state)
 {
-    static const enum ipc_role roles[] = {ROLE_INBOUND, ROLE_OUTBOUND, ROLE_QUEUED, ROLE_AUTH};
+    static const enum ipc_role roles[] = {ROLE_INBOUND, ROLE_OUTBOUND, ROLE_QUEUED, ROLE_AUTH, ROLE_KEYS};
 
     (void)state;
     for (size_t r = 0; r < COUNT_OF(roles); r++) {
