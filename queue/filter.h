@@ -101,6 +101,12 @@ bool filter_needs_state(const struct filter *f);
 /* No message outside [*first_out, *last_out] can match. */
 void filter_id_range(const struct filter *f, struct message_id *first_out, struct message_id *last_out);
 
+/* The one domain, as it stands in the filter, that every recipient has who can match: `domain=x.example`, `to=*@x.example`, and
+ * whatever is joined to these by `and`. False where there is none. */
+bool filter_domain(const struct filter *f, struct bytes *domain_out);
+/* Whether the filter is no more than that: then whoever has the domain matches. */
+bool filter_is_domain(const struct filter *f);
+
 /* Whether `pattern` with its globs * and ? covers the whole of `text`, without case. */
 bool filter_glob(struct bytes pattern, struct bytes text);
 /* Single-letter edits between two words of at most 31 letters; SIZE_MAX beyond. For "did you mean". */

@@ -265,3 +265,52 @@ void filter_id_range(const struct filter *f, struct message_id *first_out, struc
     *first_out = (struct message_id){stack[0].first};
     *last_out = (struct message_id){stack[0].last};
 }
+
+static bool has_glob(struct bytes text)
+{
+    return bytes_index(text, '*') >= 0 || bytes_index(text, '?') >= 0;
+}
+
+/* Of one test; empty: it allows several. */
+static struct bytes domain_asked(const struct filter *f, const struct filter_step *step)
+{
+    struct bytes value = {f->text + step->at, step->size};
+
+    if (step->kind != FILTER_STEP_TEST || step->op != FILTER_EQ)
+        return BYTES_NONE;
+    if (step->field == FILTER_FIELD_TO)
+        value = domain_of(value);
+    else if (step->field != FILTER_FIELD_DOMAIN)
+        return BYTES_NONE;
+    return has_glob(value) ? BYTES_NONE : value;
+}
+
+bool filter_domain(const struct filter *f, struct bytes *domain_out)
+{
+    struct bytes stack[FILTER_STEPS_MAX];
+    size_t depth = 0;
+
+    for (size_t i = 0; i < f->step_count; i++) {
+        const struct filter_step *step = &f->steps[i];
+
+        if (step->kind == FILTER_STEP_TEST || step->kind == FILTER_STEP_ALL) {
+            stack[depth++] = domain_asked(f, step);
+        } else if (step->kind == FILTER_STEP_NOT) {
+            stack[depth - 1] = BYTES_NONE;
+        } else {
+            struct bytes b = stack[--depth], *a = &stack[depth - 1];
+
+            if (step->kind == FILTER_STEP_AND)
+                *a = a->size > 0 ? *a : b;
+            else if (!bytes_equal_nocase(*a, b))
+                *a = BYTES_NONE;
+        }
+    }
+    *domain_out = stack[0];
+    return stack[0].size > 0;
+}
+
+bool filter_is_domain(const struct filter *f)
+{
+    return f->step_count == 1 && f->steps[0].field == FILTER_FIELD_DOMAIN && domain_asked(f, &f->steps[0]).size > 0;
+}

@@ -9,6 +9,7 @@
  *   body, recipient, history   id u64, chunk or n or k u32
  *   lane_due         lane, 0, next try u64 (sign flipped), id u64, n u32; empty payload
  *   lane             lane
+ *   domain           "@", domain in lower case; duplicates of id u64, n u32, without a seal (store_index.c)
  *   quarantine       id u64 (0: not of one message), sub-database u8, the row's old key
  *
  *   uint8_t room[ROW_HEADER_SIZE + RECIPIENT_SIZE_MAX];

@@ -37,6 +37,11 @@ static const char *const db_names[DB_COUNT] = {
 #undef DB
 };
 
+static unsigned db_flags(size_t db)
+{
+    return db == DB_DOMAIN ? MDB_DUPSORT | MDB_DUPFIXED : 0;
+}
+
 const char *store_db_name(enum store_db db)
 {
     return db_names[db];
@@ -166,7 +171,8 @@ static RESULT env_fill(MDB_env *env)
 
     TRY(lmdb(mdb_txn_begin(env, NULL, 0, &txn), "cannot begin the first transaction"));
     for (size_t i = 0; i < DB_COUNT; i++) {
-        struct result r = lmdb(mdb_dbi_open(txn, db_names[i], MDB_CREATE, &dbi[i]), "cannot make a sub-database");
+        struct result r =
+            lmdb(mdb_dbi_open(txn, db_names[i], MDB_CREATE | db_flags(i), &dbi[i]), "cannot make a sub-database");
         if (!is_ok(r)) {
             mdb_txn_abort(txn);
             return r;
@@ -202,32 +208,17 @@ static RESULT queue_create(struct store *s, const char *data_path)
     return folder_sync(s->path);
 }
 
-/* A queue of an earlier build has no `seen`: it is made, empty, which is all that it can be. */
-static RESULT seen_make(struct store *s)
-{
-    MDB_txn *txn;
-    MDB_dbi dbi;
-
-    TRY(lmdb(mdb_txn_begin(s->env, NULL, 0, &txn), "cannot begin the opening transaction"));
-    int rc = mdb_dbi_open(txn, db_names[DB_SEEN], MDB_CREATE, &dbi);
-    if (rc != 0) {
-        mdb_txn_abort(txn);
-        return store_fail(rc, "cannot make a sub-database");
-    }
-    return lmdb(mdb_txn_commit(txn), "cannot commit a new sub-database");
-}
-
 static RESULT dbis_open(struct store *s)
 {
     MDB_txn *txn;
 
+    s->has_index = true;
     TRY(lmdb(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "cannot begin the opening transaction"));
     for (size_t i = 0; i < DB_COUNT; i++) {
         int rc = mdb_dbi_open(txn, db_names[i], 0, &s->dbi[i]);
-        if (rc == MDB_NOTFOUND && i == DB_SEEN && !s->cfg.read_only) {
-            mdb_txn_abort(txn);
-            TRY(seen_make(s));
-            return dbis_open(s);
+        if (rc == MDB_NOTFOUND && (i == DB_DOMAIN || (i == DB_SEEN && !s->cfg.read_only))) {
+            s->has_index = false; /* schema 1, or the first builds of it */
+            continue;
         }
         if (rc != 0) {
             mdb_txn_abort(txn);
@@ -327,11 +318,36 @@ static RESULT schema_check(struct store *s)
         r = wire_end(&in);
         if (is_ok(r) && schema > STORE_SCHEMA)
             r = FAIL(CODE_REFUSED, "the queue was written by a newer version of Mansio");
-        else if (is_ok(r) && schema < STORE_SCHEMA)
-            r = FAIL(CODE_REFUSED, "the queue has an older schema that this version does not read");
+        else if (is_ok(r) && schema == 0)
+            r = FAIL(CODE_CORRUPT, "the queue has an impossible schema version");
     }
     store_read_end(s);
     return r;
+}
+
+/* From schema 1: an empty index, whose mark says that nothing is in it, and the new version, in one transaction. Then an older
+ * Mansio, which would not keep the index, refuses the queue. */
+static RESULT schema_raise(struct store *s)
+{
+    static const enum store_db made[] = {DB_SEEN, DB_DOMAIN};
+    MDB_txn *txn;
+    struct result r = OK;
+
+    if (s->has_index || s->cfg.read_only)
+        return OK;
+    TRY(lmdb(mdb_txn_begin(s->env, NULL, 0, &txn), "cannot begin the opening transaction"));
+    for (size_t i = 0; i < COUNT_OF(made) && is_ok(r); i++)
+        r = lmdb(mdb_dbi_open(txn, db_names[made[i]], MDB_CREATE | db_flags(made[i]), &s->dbi[made[i]]),
+            "cannot make a sub-database");
+    if (is_ok(r))
+        r = schema_put(txn, s->dbi[DB_META]);
+    if (!is_ok(r)) {
+        mdb_txn_abort(txn);
+        return r;
+    }
+    TRY(lmdb(mdb_txn_commit(txn), "cannot commit a new sub-database"));
+    s->has_index = true;
+    return OK;
 }
 
 /* Pages in use: what the trees hold, so that the free list counts as free without being walked. */
@@ -342,6 +358,8 @@ static uint64_t pages_used(struct store *s, MDB_txn *txn)
 
     for (size_t i = 0; i < DB_COUNT + 2; i++) {
         MDB_dbi dbi = i < DB_COUNT ? s->dbi[i] : i == DB_COUNT ? FREE_DBI : MAIN_DBI;
+        if (i == DB_DOMAIN && !s->has_index)
+            continue;
         if (mdb_stat(txn, dbi, &st) == 0)
             pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
     }
@@ -410,6 +428,8 @@ static RESULT open_steps(struct store *s)
     }
     TRY(env_open(s));
     TRY(schema_check(s));
+    TRY(schema_raise(s));
+    TRY(store_index_open(s));
     return s->cfg.read_only ? OK : spills_sweep_all(s);
 }
 
@@ -467,6 +487,7 @@ RESULT store_begin(struct store *s)
 {
     ASSERT(!s->cfg.read_only);
     TRY(store_ready(s));
+    s->index_mark_before = s->index_mark;
     return lmdb(mdb_txn_begin(s->env, NULL, 0, &s->write), "cannot begin a transaction");
 }
 
@@ -482,6 +503,7 @@ void store_abandon(struct store *s)
         return;
     mdb_txn_abort(s->write);
     write_ended(s);
+    s->index_mark = s->index_mark_before;
     memset(s->verified, 0, sizeof s->verified); /* a chunk seen in there may be put again with other octets */
 }
 
@@ -513,17 +535,19 @@ RESULT store_commit(struct store *s)
         store_abandon(s);
         return r;
     }
-    uint64_t used_pages = pages_used(s, s->write);
+    uint64_t used_pages = pages_used(s, s->write), index_lag = store_index_lag_now(s, s->write);
     int rc = mdb_txn_commit(s->write);
     write_ended(s);
     if (rc == MDB_SUCCESS) {
         s->used_pages = used_pages;
+        s->index_lag = index_lag;
         store_map_trim(s);
         if (++s->commits % COMMITS_PER_READER_CHECK == 0)
             readers_check(s);
         return OK;
     }
     memset(s->verified, 0, sizeof s->verified);
+    s->index_mark = s->index_mark_before;
     s->suspect = rc != MDB_MAP_FULL && rc != MDB_TXN_FULL && rc != MDB_BAD_TXN; /* these come before the first write */
     return store_fail(rc == EIO && is_disk_full(s) ? ENOSPC : rc, "cannot commit to disk");
 }
@@ -631,7 +655,8 @@ void store_stats_get(struct store *s, struct store_stats *stats_out)
             [DB_LANE_DUE] = &st.due_rows,
             [DB_LANE] = &st.lanes,
             [DB_HISTORY] = &st.history,
-            [DB_QUARANTINE] = &st.quarantine};
+            [DB_QUARANTINE] = &st.quarantine,
+            [DB_DOMAIN] = s->has_index ? &st.indexed : NULL};
         MDB_stat one;
         for (size_t i = 0; i < DB_COUNT; i++)
             if (counts[i] != NULL && mdb_stat(store_txn(s), s->dbi[i], &one) == 0)

@@ -27,16 +27,19 @@
 
 struct store;
 
-enum { STORE_SCHEMA = 1 };
+/* 2: with the index of domains. A queue of schema 1 is taken over by opening it for writing: its index is made while it works. */
+enum { STORE_SCHEMA = 2 };
 
 struct store_config {
     const char *path;  /* folder, made if missing (mode 0700) */
     uint64_t size_max; /* the map never grows past it */
     bool read_only;    /* for tools beside a stopped or running daemon */
+    uint32_t
+        index_tail; /* the youngest recipients, which may stay out of the index of domains; 0: the default, 4,096 */
 };
 
 struct store_stats {
-    uint64_t messages, recipients, due_rows, lanes, history, quarantine;
+    uint64_t messages, recipients, due_rows, lanes, history, quarantine, indexed;
     uint64_t map_size, used_size; /* octets; used = pages in use */
     uint64_t commits, swept;
 };
@@ -144,6 +147,29 @@ RESULT store_history_next(
 RESULT store_history_walk(struct store *s, struct store_place *place, struct message_id *id_out,
     struct walltime *at_out, struct bytes *row_out);
 
+/* --- the index of domains (store_index.c): which recipients a domain has --- */
+/* It runs behind: recipients past the mark are not in it, and are found by store_recipient_walk from there on. */
+RESULT store_index_mark(struct store *s, struct store_place *mark_out);
+/* The domain's first recipient at or behind *place up to the mark, which is moved behind it; CODE_GONE at the end. Whether it is
+ * still there, and of that domain, its row tells. */
+RESULT store_domain_walk(
+    struct store *s, struct bytes domain, struct store_place *place, struct message_id *id_out, uint32_t *n_out);
+struct store_domain_counts {
+    uint64_t recipients, messages;
+};
+/* Counts on from *place, about count_max of them, without reading their rows; ids up to `last`. `after` keeps the message that was
+ * counted last. CODE_GONE when that was all that the index has. Not for domains that are clipped. */
+RESULT store_domain_count(struct store *s, struct bytes domain, struct store_place *place, struct message_id last,
+    uint64_t count_max, struct message_id *after, struct store_domain_counts *counts);
+/* Too long for the index to tell it from others. */
+bool store_domain_is_clipped(struct bytes domain);
+/* Whether so many are not in it that store_index_advance should be called, again and again until this is false. */
+bool store_index_wanted(struct store *s);
+/* In a write transaction: enters the oldest that are not in it, at most count_max. */
+RESULT store_index_advance(struct store *s, uint32_t count_max);
+/* In a write transaction: empties it, to be made anew. */
+RESULT store_index_reset(struct store *s);
+
 void store_stats_get(struct store *s, struct store_stats *stats_out);
 /* Octets that a new message may still take before the map's bound, the tail kept for finishing old mail not counted. */
 uint64_t store_room(struct store *s);
@@ -157,7 +183,8 @@ RESULT store_copy(struct store *s, const char *folder, bool compact);
 struct store_fsck {
     uint64_t messages, recipients, due_rows, body_rows, history_rows, lanes;
     uint64_t damaged, orphan_due, missing_due, orphan_recipients, orphan_bodies, missing_bodies, unpublished;
-    uint64_t empty_messages; /* heads without any recipient: store_message_finish was forgotten */
+    uint64_t orphan_index, missing_index; /* rows of the index that no recipient has, recipients that it lacks */
+    uint64_t empty_messages;              /* heads without any recipient: store_message_finish was forgotten */
 };
 /* Walks everything, read-only. Each finding goes to `say` (may be NULL) as one line of text without LF. */
 RESULT store_fsck(
@@ -165,7 +192,7 @@ RESULT store_fsck(
 static inline bool store_fsck_clean(const struct store_fsck *f)
 {
     return f->damaged + f->orphan_due + f->missing_due + f->orphan_recipients + f->orphan_bodies + f->missing_bodies +
-               f->empty_messages ==
+               f->orphan_index + f->missing_index + f->empty_messages ==
            0;
 }
 

@@ -85,6 +85,20 @@ static RESULT due_check(struct fsck *f, struct message_id id, const struct recip
     return r.code == CODE_GONE || r.code == CODE_CORRUPT ? OK : r; /* damage is counted in the schedule's own walk */
 }
 
+/* A recipient that holds together stands where it is looked for. */
+static RESULT sound_check(struct fsck *f, struct bytes key, struct message_id id, const struct recipient *rcpt)
+{
+    bool has;
+
+    TRY(due_check(f, id, rcpt));
+    TRY(store_index_has(f->s, id, rcpt, &has));
+    if (!has) {
+        f->found.missing_index++;
+        say(f, "recipient", key, "is not in the index of domains");
+    }
+    return OK;
+}
+
 static RESULT recipients_check(struct fsck *f, uint64_t id, bool has_head, uint64_t *count_out)
 {
     struct walk *w = &f->recipient;
@@ -96,7 +110,7 @@ static RESULT recipients_check(struct fsck *f, uint64_t id, bool has_head, uint6
         if (!is_ok(r))
             damaged(f, "recipient", w->key, r);
         else
-            TRY(due_check(f, (struct message_id){id}, &rcpt));
+            TRY(sound_check(f, w->key, (struct message_id){id}, &rcpt));
         if (!has_head) {
             f->found.orphan_recipients++;
             say(f, "recipient", w->key, "has no message");
@@ -237,6 +251,23 @@ static RESULT schedule_check(struct fsck *f)
     }
 }
 
+static RESULT index_check(struct fsck *f)
+{
+    struct walk w;
+
+    if (!f->s->has_index)
+        return OK;
+    for (struct result r = walk_start(f, &w, DB_DOMAIN);; r = walk_move(&w, MDB_NEXT)) {
+        TRY(r);
+        if (w.end)
+            return OK;
+        if (!store_index_row_sound(f->s, w.key, w.value)) {
+            f->found.orphan_index++;
+            say(f, "domain", w.value, "no recipient of the domain is there");
+        }
+    }
+}
+
 static RESULT sealed_check(struct fsck *f, enum store_db db, const char *what, uint64_t *count)
 {
     struct walk w;
@@ -262,6 +293,7 @@ static RESULT fsck_walk(struct fsck *f)
 
     TRY(messages_check(f));
     TRY(schedule_check(f));
+    TRY(index_check(f));
     TRY(sealed_check(f, DB_LANE, "lane", &f->found.lanes));
     TRY(sealed_check(f, DB_HISTORY, "history", &f->found.history_rows));
     return sealed_check(f, DB_META, "meta", &meta_rows);

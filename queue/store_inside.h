@@ -4,6 +4,7 @@
  *   store_rows.c        writing messages, recipients, bodies, history
  *   store_read.c        reading them, walking the schedule
  *   store_lane.c        the health of lanes
+ *   store_index.c       the index of domains
  *   store_quarantine.c  damaged rows
  *   store_map.c         how much of the file the process holds in view
  *   store_fsck.c        the whole check */
@@ -26,7 +27,8 @@
     DB(HISTORY, "history")                                                                                             \
     DB(QUARANTINE, "quarantine")                                                                                       \
     DB(SPILL, "spill")                                                                                                 \
-    DB(SEEN, "seen")
+    DB(SEEN, "seen")                                                                                                   \
+    DB(DOMAIN, "domain")
 
 enum store_db {
 #define DB(name, text) DB_##name,
@@ -79,7 +81,11 @@ struct store {
         uint64_t id;
         uint32_t chunk;
     } verified[STORE_VERIFIED_COUNT];
-    struct row_key history_place; /* where store_history_expire goes on */
+    bool has_index; /* false: a queue of schema 1 that is only read */
+    bool index_behind;
+    struct store_place index_mark, index_mark_before; /* (X1); at the transaction's begin */
+    uint64_t index_lag;                               /* recipients that are not in it, at the last commit */
+    struct row_key history_place;                     /* where store_history_expire goes on */
 };
 
 /* LMDB's or the system's error as ours: CODE_GONE for not found, CODE_FULL for map (sys MDB_MAP_FULL), disk and
@@ -144,6 +150,23 @@ static inline struct store_verified *store_verified_place(struct store *s, struc
 {
     return &s->verified[(id.value * 31 + chunk) % STORE_VERIFIED_COUNT];
 }
+
+static inline struct store_place store_place_behind(struct message_id id, uint32_t n)
+{
+    return n == UINT32_MAX ? (struct store_place){{id.value + 1}, 0} : (struct store_place){id, n + 1};
+}
+
+/* The recipient's row in the index, where it has one (X1, X2). */
+RESULT store_index_put(struct store *s, struct message_id id, const struct recipient *rcpt);
+RESULT store_index_forget(struct store *s, struct message_id id, const struct recipient *rcpt);
+/* Takes these recipients out, whatever their domain. */
+RESULT store_index_hunt(struct store *s, const struct store_place *prey, size_t count);
+/* Once, when the environment is open. */
+RESULT store_index_open(struct store *s);
+uint64_t store_index_lag_now(struct store *s, MDB_txn *txn);
+/* For the check: whether a recipient has the row that it should have; whether a row has its recipient. */
+RESULT store_index_has(struct store *s, struct message_id id, const struct recipient *rcpt, bool *has_out);
+bool store_index_row_sound(struct store *s, struct bytes key, struct bytes value);
 
 /* Whether a lane's row holds together. */
 bool store_lane_sound(struct bytes key, struct bytes value);

@@ -13,10 +13,7 @@ enum { HUNT_COUNT_MAX = 64 };
 
 /* Recipients whose lane nobody can tell any more. */
 struct hunt {
-    struct {
-        struct message_id id;
-        uint32_t n;
-    } prey[HUNT_COUNT_MAX];
+    struct store_place prey[HUNT_COUNT_MAX];
     size_t count;
 };
 
@@ -58,8 +55,11 @@ static RESULT hunt_run(struct store *s, struct hunt *hunt)
             return store_fail(rc, "cannot take a damaged recipient out of the schedule");
         r = store_seek(cursor, MDB_NEXT, NULL, &key, &value);
     }
+    if (!is_ok(r) && r.code != CODE_GONE)
+        return r;
+    TRY(store_index_hunt(s, hunt->prey, hunt->count));
     hunt->count = 0;
-    return r.code == CODE_GONE ? OK : r;
+    return OK;
 }
 
 static RESULT hunt_add(struct store *s, struct hunt *hunt, struct bytes recipient_key)
@@ -90,7 +90,9 @@ static RESULT unschedule(struct store *s, struct message_id id, struct hunt *hun
     while (is_ok(r) && store_key_is(key, &prefix)) {
         if (!is_ok(row_recipient_open(key, value, &rcpt)))
             TRY(hunt_add(s, hunt, key));
-        else if (store_due_key(&due, id, &rcpt))
+        else
+            TRY(store_index_forget(s, id, &rcpt));
+        if (is_ok(row_recipient_open(key, value, &rcpt)) && store_due_key(&due, id, &rcpt))
             TRY(store_row_forget(s, DB_LANE_DUE, &due));
         r = store_seek(cursor, MDB_NEXT, NULL, &key, &value);
     }

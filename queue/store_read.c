@@ -109,11 +109,6 @@ static bool stands_before(struct store *s, MDB_cursor *cursor, const struct stor
            is_ok(row_key_id_n_get(store_bytes(key), &id, &n)) && message_id_equal(id, place->id) && n == place->n - 1;
 }
 
-static struct store_place place_behind(struct message_id id, uint32_t n)
-{
-    return n == UINT32_MAX ? (struct store_place){{id.value + 1}, 0} : (struct store_place){id, n + 1};
-}
-
 RESULT store_recipient_walk(
     struct store *s, struct store_place *place, struct message_id *id_out, struct recipient *rcpt_out)
 {
@@ -130,8 +125,7 @@ RESULT store_recipient_walk(
     for (;;) {
         struct result r = row_key_id_n_get(key, id_out, &n);
         if (is_ok(r)) {
-            *place =
-                n == UINT32_MAX ? (struct store_place){{id_out->value + 1}, 0} : (struct store_place){*id_out, n + 1};
+            *place = store_place_behind(*id_out, n);
             r = row_recipient_open(key, value, rcpt_out);
         }
         if (is_ok(noted(s, DB_RECIPIENT, key, r)))
@@ -285,7 +279,7 @@ RESULT store_history_walk(struct store *s, struct store_place *place, struct mes
     for (;;) {
         struct result r = row_key_id_n_get(key, id_out, &k);
         if (is_ok(r)) {
-            *place = place_behind(*id_out, k);
+            *place = store_place_behind(*id_out, k);
             r = row_history_open(key, value, at_out, row_out);
         }
         if (is_ok(noted(s, DB_HISTORY, key, r)))

@@ -220,6 +220,7 @@ RESULT store_recipient_put(struct store *s, struct message_id id, const struct r
 
     ASSERT(id.value != 0);
     TRY(recipient_row_put(s, id, rcpt));
+    TRY(store_index_put(s, id, rcpt));
     return store_due_key(&due, id, rcpt) ? store_due_put(s, &due) : OK;
 }
 
@@ -249,6 +250,7 @@ RESULT store_recipient_delete(struct store *s, struct message_id id, const struc
 
     row_key_id_n(&key, id, rcpt->n);
     TRY(store_row_delete(s, DB_RECIPIENT, &key));
+    TRY(store_index_forget(s, id, rcpt));
     return store_due_key(&due, id, rcpt) ? store_row_forget(s, DB_LANE_DUE, &due) : OK;
 }
 

@@ -148,6 +148,7 @@ static bool pull(struct control *c, struct walltime now, struct buf *out)
     if (!c->began)
         control_find_begin(c);
     c->began = true;
+    control_find_turn(c);
     bool done = pull_steps(
         c, now, out, c->verb == CONTROL_COUNT || c->verb == CONTROL_TRACE ? CONTROL_SCAN_MAX : CONTROL_ROWS_MAX);
     store_read_end(c->setup.store);

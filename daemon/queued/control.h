@@ -42,10 +42,11 @@
 enum {
     CONTROL_VERSION = 1,
     CONTROL_REQUEST_SIZE_MAX = 65536,
-    CONTROL_IDS_MAX = 2000,    /* in one request */
-    CONTROL_ROOM_MIN = 262144, /* what control_pull must be given: the largest single piece fits */
-    CONTROL_ROWS_MAX = 1000,   /* recipients looked at in one pull that writes lines */
-    CONTROL_SCAN_MAX = 4000,   /* the same where few or none are written */
+    CONTROL_IDS_MAX = 2000,     /* in one request */
+    CONTROL_ROOM_MIN = 262144,  /* what control_pull must be given: the largest single piece fits */
+    CONTROL_ROWS_MAX = 1000,    /* recipients looked at in one pull that writes lines */
+    CONTROL_SCAN_MAX = 4000,    /* the same where few or none are written */
+    CONTROL_COUNT_MAX = 200000, /* counted in one pull by the index alone: about a millisecond */
 };
 
 /* What the engine does for a changing verb. Each is durable when it returns; count_out is the number of recipients changed. */
@@ -133,6 +134,8 @@ struct control {
     bool began;
     struct walltime began_at;
     struct store_place place;            /* the next recipient to look at */
+    struct store_place mark;             /* by domain: the index has them up to here; in this transaction */
+    struct bytes domain;                 /* in the filter: the one that all have who can match; empty: none */
     struct message_id first_id, last_id; /* no further than that */
     bool id_found;                       /* of ids: the one under way is in the queue */
     struct message_id after;             /* the message whose line or change is under way */

@@ -32,8 +32,9 @@ struct found {
     struct envelope_head head;
 };
 
-/* Both inside a read transaction. */
+/* All inside a read transaction; control_find_turn first in each. */
 void control_find_begin(struct control *c);
+void control_find_turn(struct control *c);
 enum find control_find(struct control *c, struct walltime now, struct found *found_out);
 enum step control_count_step(struct control *c, struct walltime now);
 /* Opens its own transactions. */

@@ -407,6 +407,8 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
         TRY(store_quarantine_noted(e->store, &count));
         e->rescan = e->rescan || count > 0;
     }
+    if (store_index_wanted(e->store))
+        TRY(store_index_advance(e->store, INDEX_COUNT_MAX));
     if (walltime_reached(e->expire_after, now)) {
         uint32_t count = 0;
         struct walltime before = {now.ms - e->cfg->history_keep};
@@ -535,6 +537,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     if (walltime_reached(e->expire_after, now))
         e->expire_after = walltime_after(now, history_pause_ms(e));
     e->batch.more_history = false;
+    e->index_after = walltime_after(now, INDEX_PAUSE_MS);
 }
 
 /* The transaction could not be made durable. New mail is answered so; what was in flight is kept and tried again. */
@@ -583,7 +586,8 @@ static bool batch_is_wanted(const struct engine *e, struct walltime now)
     if (!walltime_reached(e->commit_after, now))
         return false;
     return batch_is_urgent(e) || e->batch.quarantine ||
-           (e->batch.saves != NULL && walltime_reached(e->save_after, now)) || walltime_reached(e->expire_after, now);
+           (e->batch.saves != NULL && walltime_reached(e->save_after, now)) || walltime_reached(e->expire_after, now) ||
+           (walltime_reached(e->index_after, now) && store_index_wanted(e->store));
 }
 
 static void batch_commit(struct engine *e, struct walltime now)
@@ -644,6 +648,8 @@ struct walltime engine_deadline(const struct engine *e)
         at = walltime_min(at, e->commit_after);
     if (e->batch.saves != NULL)
         at = walltime_min(at, e->save_after);
+    if (store_index_wanted(e->store))
+        at = walltime_min(at, e->index_after.ms < e->commit_after.ms ? e->commit_after : e->index_after);
     return at;
 }
 

@@ -31,6 +31,8 @@ enum {
     HISTORY_WALK_PARTS = 24,         /* then it rests for this part of history_keep, */
     HISTORY_WALK_REST_MS = 3600000,  /* but no longer */
     HISTORY_EXPIRE_COUNT_MAX = 2000,
+    INDEX_PAUSE_MS = 20, /* between portions of the index, when no mail makes commits */
+    INDEX_COUNT_MAX = 2000,
     SAVE_DELAY_MS = 1000, /* lane health alone does not force a sync sooner */
     ROOM_MIN = 4194304,   /* octets of map that new mail must leave */
 };
@@ -178,7 +180,7 @@ struct engine {
     struct arena scratch; /* of the batch being applied */
     struct effect *effects, **effects_end;
     uint8_t *dsn_room; /* DSN_SIZE_MAX */
-    struct walltime commit_after, save_after, expire_after;
+    struct walltime commit_after, save_after, expire_after, index_after;
     bool open, open_known;
     bool has_aliases; /* a domain of the configuration has: only then is a message looked at for expansion */
     bool paused;      /* by the postmaster: as if there were no room */

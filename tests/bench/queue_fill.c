@@ -1,9 +1,9 @@
 /* Fills the queue of a stopped server with messages that wait for later, for measurements with a deep queue.
  *
- *   queue_fill FOLDER [MESSAGES [RECIPIENTS_EACH [BODY_SIZE [LANE [HOURS]]]]]
+ *   queue_fill FOLDER [MESSAGES [RECIPIENTS_EACH [BODY_SIZE [LANE [HOURS [DOMAINS]]]]]]
  * FOLDER is STATE_DIR/queue. Each recipient is in state `waiting` for LANE (relay:[127.0.0.3]:2599), its next try spread over
  * the hour that starts HOURS (2) from now, as a server would have left it after failed attempts. Run it as the user that
- * owns the queue. Commits of 10,000 messages; prints how many it wrote and how long that took. */
+ * owns the queue. With DOMAINS the recipients are of 0.deep.test, 1.deep.test … in turn, else all of deep.test. Commits of 10,000 messages; prints how many it wrote and how long that took. */
 #include <stdio.h>
 #include <time.h>
 
@@ -12,9 +12,9 @@
 enum { PER_COMMIT = 10000, BODY_SIZE_MAX = 262144 };
 
 static struct {
-    uint64_t messages, recipients_each, body_size, hours;
+    uint64_t messages, recipients_each, body_size, hours, domains;
     const char *lane;
-} plan = {100000, 1, 1024, 2, "relay:[127.0.0.3]:2599"};
+} plan = {100000, 1, 1024, 2, 0, "relay:[127.0.0.3]:2599"};
 
 static double seconds_now(clockid_t clock)
 {
@@ -47,8 +47,10 @@ static RESULT put_message(struct store *s, struct message_id id, int64_t now_ms,
     TRY(store_body_put(s, id, 0, body));
     TRY(store_message_put(s, &head));
     for (uint32_t n = 0; n < plan.recipients_each; n++) {
-        char path[64];
-        int size = snprintf(path, sizeof path, "u%" PRIu64 ".%u@deep.test", id.value, n);
+        char path[64], domain[32] = "";
+        if (plan.domains > 0)
+            snprintf(domain, sizeof domain, "%" PRIu64 ".", (id.value * plan.recipients_each + n) % plan.domains);
+        int size = snprintf(path, sizeof path, "u%" PRIu64 ".%u@%sdeep.test", id.value, n, domain);
         struct recipient rcpt = {.n = n,
             .forward_path = {(const uint8_t *)path, (size_t)size},
             .lane = bytes_of(plan.lane),
@@ -83,6 +85,8 @@ static void options(int argc, char **argv)
         plan.lane = argv[5];
     if (argc > 6)
         must(bytes_to_u64(bytes_of(argv[6]), 100000, &plan.hours));
+    if (argc > 7)
+        must(bytes_to_u64(bytes_of(argv[7]), 1000000, &plan.domains));
     if (plan.body_size > BODY_SIZE_MAX)
         plan.body_size = BODY_SIZE_MAX;
 }

@@ -228,6 +228,8 @@ static RESULT transaction(struct run *run)
     run->now_ms += 1000;
     for (uint64_t i = 0; i < ops; i++) {
         uint64_t pick = rng_below(&run->rng, 10);
+        if (store_index_wanted(run->store))
+            TRY(store_index_advance(run->store, 4));
         TRY(pick < 4 ? op_accept(run) : pick < 8 ? op_attempt(run) : pick < 9 ? op_spill(run) : op_lane(run));
     }
     return OK;
@@ -248,7 +250,7 @@ static char live_folder[FOLDER_SIZE_MAX], image_folder[FOLDER_SIZE_MAX + 8], fol
 
 static struct store *opened(const char *path)
 {
-    struct store_config cfg = {.path = path, .size_max = 64 << 20};
+    struct store_config cfg = {.path = path, .size_max = 64 << 20, .index_tail = 5};
     struct store *s;
 
     assert_ok(store_open(&cfg, &s));

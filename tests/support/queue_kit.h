@@ -25,12 +25,13 @@
 struct kit {
     char folder[FOLDER_SIZE_MAX];
     uint64_t size_max;
+    uint32_t index_tail;
     struct store *store;
 };
 
 static inline void kit_open(struct kit *kit)
 {
-    struct store_config cfg = {.path = kit->folder, .size_max = kit->size_max};
+    struct store_config cfg = {.path = kit->folder, .size_max = kit->size_max, .index_tail = kit->index_tail};
 
     assert_ok(store_open(&cfg, &kit->store));
 }
@@ -45,7 +46,7 @@ static inline int kit_setup(void **state)
 {
     static struct kit kit;
 
-    kit = (struct kit){.size_max = 256 << 20};
+    kit = (struct kit){.size_max = 256 << 20, .index_tail = 3};
     folder_make(kit.folder);
     kit_open(&kit);
     *state = &kit;
@@ -140,6 +141,24 @@ static inline void kit_raw_put(struct kit *kit, const char *db, struct bytes key
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
     assert_int_equal(mdb_dbi_open(txn, db, 0, &dbi), 0);
     assert_int_equal(value != NULL ? mdb_put(txn, dbi, &k, &v, 0) : mdb_del(txn, dbi, &k, NULL), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+/* Takes a whole sub-database away. */
+static inline void kit_raw_drop(struct kit *kit, const char *db)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+
+    store_close(&kit->store);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 16), 0);
+    assert_int_equal(mdb_env_open(env, kit->folder, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, db, 0, &dbi), 0);
+    assert_int_equal(mdb_drop(txn, dbi, 1), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
 }

@@ -395,7 +395,7 @@ void house_drain_outbound(unsigned which)
 
 static struct result queued_start(bool cut)
 {
-    struct store_config cfg = {.path = house.path, .size_max = house.size_max};
+    struct store_config cfg = {.path = house.path, .size_max = house.size_max, .index_tail = 3};
 
     TRY(store_open(&cfg, &house.store));
     house_fsck("after a start");

@@ -270,6 +270,43 @@ static void ids_bound_the_walk(void **state)
     }
 }
 
+static void a_domain_is_found_where_one_must_hold(void **state)
+{
+    static const struct {
+        const char *text, *domain;
+        bool alone;
+    } cases[] = {
+        {"domain=One.Test", "One.Test", true},
+        {"to=*@one.test", "one.test", false},
+        {"to=bob@one.test and age>2h", "one.test", false},
+        {"held domain=one.test (size>1 or domain=two.test)", "one.test", false},
+        {"(domain=one.test or domain=one.test) held", "one.test", false},
+        {"(domain=one.test held) or (to=x@ONE.test)", "one.test", false},
+        {"domain=one.test or held", "", false},
+        {"domain=one.test or domain=two.test", "", false},
+        {"not domain=one.test", "", false},
+        {"domain!=one.test", "", false},
+        {"domain~one.test", "", false},
+        {"domain=*.test", "", false},
+        {"to=b?b@o?e.test", "", false},
+        {"to=bob", "", false},
+        {"domain=\"\"", "", false},
+        {"all", "", false},
+    };
+    struct filter f;
+    struct filter_error error;
+    struct bytes domain;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_true(is_ok(filter_parse(bytes_of(cases[i].text), &f, &error)));
+        bool found = filter_domain(&f, &domain);
+        if (found != (cases[i].domain[0] != 0) || !bytes_equal(domain, bytes_of(cases[i].domain)) ||
+            filter_is_domain(&f) != cases[i].alone)
+            fail_msg("%s", cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +315,7 @@ int main(void)
         cmocka_unit_test(bounds_hold),
         cmocka_unit_test(half_a_subject_may_decide),
         cmocka_unit_test(ids_bound_the_walk),
+        cmocka_unit_test(a_domain_is_found_where_one_must_hold),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
