@@ -295,6 +295,8 @@ static void stop_check(struct smtp_server *s)
 {
     if (s->stopping && (s->state == SERVER_READY || s->state == SERVER_AUTH_LINE))
         server_close(s, SMTP_CLOSE_STOPPING, &REPLY(421, 4, 3, 2, "shutting down, try again later"));
+    else if (s->last_words != NULL && (s->state == SERVER_READY || s->state == SERVER_AUTH_LINE))
+        server_close(s, SMTP_CLOSE_TURNED_AWAY, s->last_words);
 }
 
 /* Whether the next line can be answered (S2). EHLO says more than others. */
@@ -395,6 +397,15 @@ static void rcpt_answer(struct smtp_server *s, struct instant now, const struct 
     server_say(s, &REPLY(250, 2, 1, 5, "ok"));
 }
 
+static void vrfy_answer(struct smtp_server *s, struct instant now, const struct smtp_answer *answer)
+{
+    server_enter(s, now, SERVER_READY);
+    if (answer->kind == SMTP_ANSWER_YES)
+        server_say(s, &(struct reply){250, {2, 1, 5}, {s->scratch.data, s->path_size}});
+    else
+        server_refuse(s, SMTP_STEP_COMMAND, &answer->reply, BYTES_NONE);
+}
+
 RESULT
 smtp_server_answer(struct smtp_server *s, struct instant now, const struct smtp_answer *answer)
 {
@@ -409,6 +420,9 @@ smtp_server_answer(struct smtp_server *s, struct instant now, const struct smtp_
         break;
     case SERVER_WAIT_RCPT:
         rcpt_answer(s, now, answer);
+        break;
+    case SERVER_WAIT_VRFY:
+        vrfy_answer(s, now, answer);
         break;
     case SERVER_WAIT_COMMIT:
         server_commit_answer(s, now, answer);
@@ -460,6 +474,17 @@ void smtp_server_stop(struct smtp_server *s)
     s->stopping = true; /* the next event is the end, or the answer that is still owed */
 }
 
+void smtp_server_expel(struct smtp_server *s, const struct reply *reply)
+{
+    ASSERT(reply->code == 421);
+    s->last_words = reply;
+}
+
+void smtp_server_rdns(struct smtp_server *s, struct bytes name)
+{
+    s->peer.rdns = name;
+}
+
 const struct smtp_peer *smtp_server_peer(const struct smtp_server *s)
 {
     return &s->peer;
@@ -468,6 +493,11 @@ const struct smtp_peer *smtp_server_peer(const struct smtp_server *s)
 struct bytes smtp_server_helo(const struct smtp_server *s)
 {
     return (struct bytes){s->helo, s->helo_size};
+}
+
+uint32_t smtp_server_command_count(const struct smtp_server *s)
+{
+    return s->command_count;
 }
 
 bool smtp_server_authenticated(const struct smtp_server *s)

@@ -38,6 +38,13 @@ enum smtp_class {
     SMTP_CLASS_LOCAL,      /* programs on this host, by UNIX socket: known by uid */
 };
 
+/* What VRFY is answered (RFC 5321 3.5.3, 7.3). */
+enum smtp_vrfy {
+    SMTP_VRFY_NONCOMMITTAL, /* 252 */
+    SMTP_VRFY_REFUSE,       /* 502 */
+    SMTP_VRFY_ANSWER,       /* what the edge says: CHECK_VRFY */
+};
+
 struct smtp_server_config {
     struct bytes hostname;
     enum smtp_class class;
@@ -48,8 +55,10 @@ struct smtp_server_config {
     uint32_t rcpt_max;            /* accepted recipients in one transaction; the rest get 452 4.5.3 */
     uint32_t error_max;           /* the error after this many is answered 421 4.7.0; 0: no bound */
     uint32_t received_max;        /* more Received fields than this: 554 5.4.6; 0: no bound */
-    bool tls_required;            /* 530 5.7.0 before TLS */
-    bool auth_required;           /* 530 5.7.0 to MAIL before AUTH */
+    enum smtp_vrfy vrfy;
+    bool expn_noncommittal; /* 252 instead of 502 */
+    bool tls_required;      /* 530 5.7.0 before TLS */
+    bool auth_required;     /* 530 5.7.0 to MAIL before AUTH */
     bool auth_without_tls;
     bool bare_newline_convert;     /* LF and CR in content become CRLF; for local injection only */
     bool strict_pipelining;        /* 554 5.5.0 and close when a peer talks before it may */
@@ -75,6 +84,7 @@ enum smtp_event_kind {
     SMTP_EVENT_REPLY,      /* bytes: send them */
     SMTP_EVENT_CHECK_MAIL, /* mail: answer */
     SMTP_EVENT_CHECK_RCPT, /* rcpt: answer */
+    SMTP_EVENT_CHECK_VRFY, /* rcpt (its forward-path alone): answer */
     SMTP_EVENT_BODY,       /* bytes: the next of the message to store; our Received field comes first */
     SMTP_EVENT_COMMIT,     /* commit: the message is whole; answer when it is durable (or refused) */
     SMTP_EVENT_ABORT,      /* the transaction that CHECK_MAIL opened ended without COMMIT: forget it */
@@ -216,6 +226,7 @@ struct smtp_server {
     uint16_t login_at;  /* where in peer_text the login begins; it is the last thing there */
     uint32_t command_count, error_count;
     uint64_t chunk_left;               /* octets of a BDAT chunk still to come */
+    const struct reply *last_words;    /* smtp_server_expel */
     const struct reply *chunk_refusal; /* what to say after a chunk that may not be; NULL: it may */
     struct smtp_event events[SERVER_EVENTS_MAX];
     struct buf line; /* a partial line: line_room, or a larger one in the arena during AUTH */
@@ -257,12 +268,19 @@ void smtp_server_hangup(struct smtp_server *s);
 /* We are going down: 421 4.3.2 and CLOSE, at once between commands, after the reply when a message is on its way. */
 void smtp_server_stop(struct smtp_server *s);
 
+/* The peer has had enough of us: `reply` (421, a static one) and CLOSE, at the moments of smtp_server_stop. */
+void smtp_server_expel(struct smtp_server *s, const struct reply *reply);
+
+/* The verified name of the peer's address, for the trace field; the view outlives the session or the next call of this. */
+void smtp_server_rdns(struct smtp_server *s, struct bytes name);
 /* Whether the peer that XCLIENT named may relay by its address (smtp_peer.trusted is for the one that connected). */
 void smtp_server_trust(struct smtp_server *s, bool trusted);
 
 /* Who the peer is now: XCLIENT, AUTH and STARTTLS change it. Good until the next call that feeds the session. */
 const struct smtp_peer *smtp_server_peer(const struct smtp_server *s);
 struct bytes smtp_server_helo(const struct smtp_server *s);
+/* Commands so far. */
+uint32_t smtp_server_command_count(const struct smtp_server *s);
 bool smtp_server_authenticated(const struct smtp_server *s);
 /* The protocol word of the Received field: SMTP, ESMTPS, UTF8SMTPSA, local (RFC 3848, RFC 6531 4.3). */
 const char *smtp_server_protocol(const struct smtp_server *s);

@@ -156,12 +156,48 @@ static void rset(struct smtp_server *s, struct bytes argument)
     no_argument(s, argument, REPLY(250, 2, 0, 0, "ok"));
 }
 
-static void vrfy(struct smtp_server *s, struct bytes argument)
+static const struct reply noncommittal = {252, {2, 1, 5}, BYTES_INIT("not verified here; send mail and see")};
+
+/* The argument may stand in brackets (RFC 5321 3.5.1 lets us choose). */
+static void vrfy_ask(struct smtp_server *s, struct instant now, struct bytes argument)
 {
-    if (argument.size == 0)
+    struct smtp_rcpt rcpt = {.notify = 0};
+    bool bare = !bytes_starts(argument, BYTES("<"));
+    struct result r;
+
+    buf_reset(&s->scratch);
+    r = bare ? address_parse_mailbox(argument, 0, &s->scratch, &rcpt.forward_path)
+             : address_parse_path(argument, ADDRESS_POSTMASTER, &s->scratch, &rcpt.forward_path);
+    if (!is_ok(r)) {
+        refuse(s, REPLY(501, 5, 1, 3, "syntax: VRFY local@domain"));
+        return;
+    }
+    s->path_size = (uint16_t)rcpt.forward_path.text.size;
+    server_enter(s, now, SERVER_WAIT_VRFY);
+    server_event(s, SMTP_EVENT_CHECK_VRFY)->rcpt = rcpt;
+}
+
+/* Within a transaction scratch may hold what the edge still looks at: there VRFY says nothing. */
+static void vrfy(struct smtp_server *s, struct instant now, struct bytes argument)
+{
+    if (s->config->vrfy == SMTP_VRFY_REFUSE)
+        refuse(s, REPLY(502, 5, 5, 1, "VRFY is not offered"));
+    else if (argument.size == 0)
         refuse(s, REPLY(501, 5, 5, 4, "syntax: VRFY address"));
+    else if (s->config->vrfy == SMTP_VRFY_NONCOMMITTAL || s->transaction != NULL)
+        server_say(s, &noncommittal);
     else
-        server_say(s, &REPLY(252, 2, 1, 5, "not verified here; send mail and see"));
+        vrfy_ask(s, now, argument);
+}
+
+static void expn(struct smtp_server *s, struct bytes argument)
+{
+    if (!s->config->expn_noncommittal)
+        refuse(s, REPLY(502, 5, 5, 1, "EXPN is not offered"));
+    else if (argument.size == 0)
+        refuse(s, REPLY(501, 5, 5, 4, "syntax: EXPN list"));
+    else
+        server_say(s, &noncommittal);
 }
 
 /* True when the line was answered here because of what it holds, whatever its verb. */
@@ -236,10 +272,10 @@ static void dispatch(struct smtp_server *s, struct instant now, const struct com
             server_close(s, SMTP_CLOSE_QUIT, &REPLY(221, 2, 0, 0, "bye"));
         break;
     case SMTP_VERB_VRFY:
-        vrfy(s, argument);
+        vrfy(s, now, argument);
         break;
     case SMTP_VERB_EXPN:
-        refuse(s, REPLY(502, 5, 5, 1, "EXPN is not offered"));
+        expn(s, argument);
         break;
     case SMTP_VERB_HELP:
         server_say(s, &REPLY(214, 2, 0, 0, "RFC 5321 tells all; ask the postmaster for the rest"));

@@ -15,6 +15,7 @@ enum server_state {
     SERVER_READY,     /* for a command */
     SERVER_WAIT_MAIL, /* from here to SERVER_WAIT_AUTH: for the edge's answer */
     SERVER_WAIT_RCPT,
+    SERVER_WAIT_VRFY,
     SERVER_WAIT_COMMIT,
     SERVER_WAIT_TLS,
     SERVER_WAIT_AUTH,

@@ -134,12 +134,23 @@ static RESULT names_read(struct reader *r)
     return OK;
 }
 
+static RESULT loopback_put(struct config *cfg, struct config_network_list *list)
+{
+    static const char *const loopback[] = {"127.0.0.0/8", "::1"};
+    void *items;
+
+    TRY(reader_list(cfg, COUNT_OF(loopback), sizeof *list->items, &items));
+    list->items = items;
+    for (list->count = 0; list->count < COUNT_OF(loopback); list->count++)
+        TRY(value_network(bytes_of(loopback[list->count]), &list->items[list->count]));
+    return OK;
+}
+
 static RESULT tree_read(struct reader *r)
 {
     static const enum config_block singles[] = {CONFIG_BLOCK_ROOT, CONFIG_BLOCK_LOG, CONFIG_BLOCK_TLS,
         CONFIG_BLOCK_AUTH, CONFIG_BLOCK_DNS, CONFIG_BLOCK_RETRY, CONFIG_BLOCK_TIMEOUTS, CONFIG_BLOCK_LIMITS,
-        CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN, CONFIG_BLOCK_SUBMISSION};
-    static const char *const loopback[] = {"127.0.0.0/8", "::1"};
+        CONFIG_BLOCK_RATES, CONFIG_BLOCK_CHECKS, CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN, CONFIG_BLOCK_SUBMISSION};
     struct config *cfg = r->cfg;
 
     cfg->processes.inbound = cfg->processes.outbound = core_count();
@@ -157,15 +168,12 @@ static RESULT tree_read(struct reader *r)
             TRY(retry_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_SUBMISSION)
             TRY(submission_read(r, &block));
-        if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "relay_from").set) {
-            void *items;
-
-            TRY(reader_list(cfg, COUNT_OF(loopback), sizeof *cfg->relay_from.items, &items));
-            cfg->relay_from.items = items;
-            for (cfg->relay_from.count = 0; cfg->relay_from.count < COUNT_OF(loopback); cfg->relay_from.count++)
-                TRY(value_network(
-                    bytes_of(loopback[cfg->relay_from.count]), &cfg->relay_from.items[cfg->relay_from.count]));
-        }
+        if (singles[i] == CONFIG_BLOCK_CHECKS)
+            TRY(config_checks_read(r, &block));
+        if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "relay_from").set)
+            TRY(loopback_put(cfg, &cfg->relay_from));
+        if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "exempt_from").set)
+            TRY(loopback_put(cfg, &cfg->exempt_from));
     }
     TRY(names_read(r));
     TRY(config_listens_read(r));

@@ -12,6 +12,7 @@
 #define MANSIO_CONFIG_H
 
 #include "daemon/base/base.h"
+#include "daemon/base/rate.h"
 #include "queue/retry.h"
 #include "queue/route.h"
 
@@ -56,6 +57,8 @@ struct config_listen {
     bool bare_newline_convert;
     struct config_network_list xclient_from;
     struct config_network_list proxy_from;
+    int vrfy; /* enum smtp_vrfy (smtp/server.h) */
+    bool expn_noncommittal;
 };
 
 /* A domain block: mail for it is ours. */
@@ -68,6 +71,8 @@ struct config_domain {
     struct config_text_list
         users;               /* when count > 0, RCPT to any other local part is 550 5.1.1; "/path": a file of names */
     struct bytes subaddress; /* the octets of which one may part user and tag; "none": no subaddresses */
+    uint64_t message_size;   /* 0: as limits.message_size */
+    struct rate recipients;  /* of strangers' and users' mail together */
 };
 
 /* What a login may write in MAIL FROM. */
@@ -79,6 +84,34 @@ enum sender_rule {
     SENDERS_ANY,    /* a login without a block of its own may use any reverse-path */
     SENDERS_OWN,    /* … only its own name: as it is where it holds an @, else at one of our domains */
     SENDERS_LISTED, /* … none */
+};
+
+/* How often (inbound/rates.h, queued/quota.h). */
+struct config_rates {
+    struct rate client_connections, client_commands, client_recipients, client_messages, client_octets, client_errors;
+    struct rate login_recipients, login_messages, login_octets, login_quota;
+    struct rate uid_recipients, uid_messages;
+    struct rate sender_recipients, sender_messages;
+    uint32_t ipv4_bits, ipv6_bits; /* of an address, what counts as one client */
+};
+
+enum { CHECKS_LIST_COUNT_MAX = 16 };
+/* A DNS list of addresses and what being on it counts. */
+struct config_dnslist {
+    struct bytes zone;
+    struct bytes answer; /* "127.0.0.2": only this one counts; empty: any in 127.0.0.0/8 */
+    int32_t weight;
+};
+
+/* What strangers are looked at for (inbound/repute.h). */
+struct config_checks {
+    int64_t greet_delay, tarpit, time;
+    uint32_t tarpit_sessions;
+    bool names;
+    struct config_dnslist *lists;
+    size_t list_count;
+    uint32_t refuse_at; /* 0: never */
+    uint32_t no_name, helo_unqualified, helo_address, helo_ours;
 };
 
 struct config_timeouts { /* ms; RFC 5321 4.5.3.2 */
@@ -126,6 +159,9 @@ struct config {
     struct retry_plan retry;
     struct config_timeouts timeouts;
     struct config_limits limits;
+    struct config_rates rates;
+    struct config_checks checks;
+    struct config_network_list exempt_from; /* neither rates nor checks; relay_from neither */
     struct {
         uint32_t inbound, outbound; /* processes; default: the number of cores */
     } processes;

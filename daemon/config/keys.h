@@ -25,6 +25,7 @@ enum config_kind {
     CONFIG_KIND_NUMBER,
     CONFIG_KIND_PORT,
     CONFIG_KIND_PERCENT, /* written 0..1 */
+    CONFIG_KIND_RATE,    /* "100/1m burst 20"; 0 is no bound */
     CONFIG_KIND_BOOL,
     CONFIG_KIND_WORD,
     CONFIG_KIND_SWITCH, /* two words, kept as bool */

@@ -113,6 +113,11 @@ static RESULT single_read(
 
         return is_ok(result) ? OK : reader_wrong(r, cell, k->name, result.why);
     }
+    case CONFIG_KIND_RATE: {
+        struct result result = value_rate(cell->text, field);
+
+        return is_ok(result) ? OK : reader_wrong(r, cell, k->name, result.why);
+    }
     case CONFIG_KIND_WORD:
         TRY(reader_word(r, cell, k->name, k->words, &index));
         *(int *)field = (int)index;

@@ -47,5 +47,7 @@ RESULT config_listens_read(struct reader *r);
 RESULT config_domains_read(struct reader *r);
 RESULT config_logins_read(struct reader *r);
 RESULT config_routes_read(struct reader *r);
+/* What a row cannot say of the block `checks`. */
+RESULT config_checks_read(struct reader *r, const struct config_tree_block *block);
 
 #endif

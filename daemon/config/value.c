@@ -101,6 +101,30 @@ RESULT value_size(struct bytes in, uint64_t *octets_out)
     return OK;
 }
 
+RESULT value_rate(struct bytes in, struct rate *rate_out)
+{
+    static const char expected[] = "a rate such as 100/1m, 500/1h burst 50 or 1G/1d, or 0 for none";
+    static const struct bytes word = BYTES_INIT(" burst ");
+    ptrdiff_t slash = bytes_index(in, '/'), burst = bytes_find(in, word);
+    struct bytes period;
+
+    *rate_out = (struct rate){0};
+    if (bytes_equal(in, BYTES("0")))
+        return OK;
+    if (slash == BYTES_NOT_FOUND || (burst != BYTES_NOT_FOUND && burst < slash))
+        return FAIL(CODE_SYNTAX, expected);
+    period = bytes_after(burst == BYTES_NOT_FOUND ? in : bytes_head(in, (size_t)burst), (size_t)slash + 1);
+    if (!is_ok(value_size(bytes_head(in, (size_t)slash), &rate_out->count)) ||
+        !is_ok(value_time(period, &rate_out->per_ms)) || rate_out->count == 0 || rate_out->per_ms == 0)
+        return FAIL(CODE_SYNTAX, expected);
+    rate_out->burst = rate_out->count;
+    if (burst == BYTES_NOT_FOUND)
+        return OK;
+    if (!is_ok(value_size(bytes_after(in, (size_t)burst + word.size), &rate_out->burst)) || rate_out->burst == 0)
+        return FAIL(CODE_SYNTAX, expected);
+    return OK;
+}
+
 RESULT value_bool(struct bytes in, bool *value_out)
 {
     static const struct {

@@ -16,6 +16,8 @@ RESULT value_size(struct bytes in, uint64_t *octets_out);
 RESULT value_bool(struct bytes in, bool *value_out);
 /* "0.2" is 20; at most 1, two decimals count, more are rounded. */
 RESULT value_percent(struct bytes in, uint32_t *percent_out);
+/* "100/1m", "100/1h burst 20", "1G/1d": so many in that time; without a burst all of them at once. "0": no bound. */
+RESULT value_rate(struct bytes in, struct rate *rate_out);
 /* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32". Bits set behind the prefix are refused. */
 RESULT value_network(struct bytes in, struct config_network *network_out);
 enum { VALUE_ENDPOINTS_MAX = 2 };

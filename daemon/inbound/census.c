@@ -19,6 +19,7 @@ struct census_row {
 
 struct census_shared {
     struct census_row rows[ROWS_MAX];
+    struct rates_slot slots[RATES_SLOT_COUNT];
     _Atomic uint64_t keys[]; /* ROWS_MAX times places */
 };
 
@@ -176,4 +177,9 @@ void census_leave(struct census *c, uint32_t place)
     while (high > 0 && keys[high - 1] == 0)
         high--;
     atomic_store(&row->high, high);
+}
+
+struct rates_slot *census_rates(struct census *c)
+{
+    return c->shared->slots;
 }

@@ -1,6 +1,6 @@
 /* census: how many sessions there are in all inbound processes together, and how many of one client.
  *
- * For: limits.sessions and limits.sessions_per_client, which are the server's and not one process's. Not for: rates.
+ * For: limits.sessions and limits.sessions_per_client, which are the server's and not one process's. It also holds the table of rates.h.
  * The inbound processes of one supervisor share a page of memory in which each writes only its own row of client keys;
  * counting reads all rows. So a process that dies leaves a row that the next one takes over, empty, and nothing is locked;
  * two connections accepted in the same microsecond by two processes may both be the last one allowed.
@@ -10,7 +10,7 @@
 #ifndef MANSIO_INBOUND_CENSUS_H
 #define MANSIO_INBOUND_CENSUS_H
 
-#include "daemon/base/base.h"
+#include "daemon/inbound/rates.h"
 
 struct census;
 
@@ -24,5 +24,8 @@ uint32_t census_count(const struct census *c, uint64_t key);
 /* False when this process has no place left. */
 bool census_enter(struct census *c, uint64_t key, uint32_t *place_out);
 void census_leave(struct census *c, uint32_t place);
+
+/* The table of buckets in the same memory, for rates.h. */
+struct rates_slot *census_rates(struct census *c);
 
 #endif

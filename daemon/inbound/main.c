@@ -211,6 +211,8 @@ static void door_fill(struct door *door, const struct inbound *in, const struct 
         .rcpt_max = cfg->limits.recipients,
         .error_max = cfg->limits.errors,
         .received_max = cfg->limits.received,
+        .vrfy = listen != NULL ? (enum smtp_vrfy)listen->vrfy : SMTP_VRFY_NONCOMMITTAL,
+        .expn_noncommittal = listen != NULL && listen->expn_noncommittal,
         .tls_required = door->tls == LISTEN_TLS_REQUIRED,
         .bare_newline_convert = listen != NULL && listen->bare_newline_convert,
         .strict_pipelining = class_of(door->class) == SMTP_CLASS_MX,

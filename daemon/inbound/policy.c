@@ -103,6 +103,8 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
             refuse(verdict_out, REPLY(451, 4, 3, 0, "The address is too long"), "too_long");
         verdict_out->forward_path = bytes_after(buf_bytes(room), before);
         domain = config_domain_find(cfg, ours);
+        verdict_out->role = true;
+        verdict_out->domain = domain;
         verdict_out->ask = verdict_out->accept && domain != NULL && config_domain_is_looked_up(domain);
         return;
     }
@@ -112,6 +114,8 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
         return;
     }
     verdict_out->ask = config_domain_is_looked_up(domain);
+    verdict_out->role = role;
+    verdict_out->domain = domain;
     if (role || verdict_out->ask)
         return; /* RFC 5321 4.5.1, RFC 2142: postmaster and abuse always */
     if (domain->target.kind == ROUTE_ERROR)
@@ -164,6 +168,15 @@ uint64_t policy_client_key(const uint8_t address[16])
     uint64_t key = wire_load_u64(ipv4 ? address + 8 : address);
 
     return key == 0 ? 1 : key; /* 0 marks a free place where keys are kept */
+}
+
+uint64_t policy_client_block(const struct config *cfg, const uint8_t address[16])
+{
+    bool ipv4 = memcmp(address, MAPPED, sizeof MAPPED) == 0;
+    uint32_t bits = ipv4 ? 32 + cfg->rates.ipv4_bits : cfg->rates.ipv6_bits;
+    uint64_t key = wire_load_u64(ipv4 ? address + 8 : address) & (UINT64_MAX << (64 - bits));
+
+    return key == 0 ? 1 : key;
 }
 
 const char *policy_listen_name(enum listen_class class)

@@ -15,10 +15,12 @@ enum { POLICY_ROOM_SIZE = 2 * ADDRESS_SIZE_MAX + LANE_NAME_SIZE_MAX };
 
 struct policy_verdict {
     bool accept;
-    bool ask;                  /* accepted as far as the configuration tells: lookup knows whether the user exists */
-    struct bytes forward_path; /* accepted: local@domain; a bare postmaster has got a domain of ours */
-    struct reply reply;        /* refused */
-    const char *why;           /* refused: one word for the log, a literal */
+    bool ask;  /* accepted as far as the configuration tells: lookup knows whether the user exists */
+    bool role; /* postmaster or abuse of a domain of ours: never refused for what its sender is */
+    const struct config_domain *domain; /* ours; NULL elsewhere */
+    struct bytes forward_path;          /* accepted: local@domain; a bare postmaster has got a domain of ours */
+    struct reply reply;                 /* refused */
+    const char *why;                    /* refused: one word for the log, a literal */
 };
 
 /* True when a client may send anywhere: by its address, as a program of this host, or by password. */
@@ -36,6 +38,8 @@ bool policy_sender(
 /* The key under which connections of one client are counted: an IPv4 address, or an IPv6 /64, since one customer holds at
  * least that many addresses (RFC 6177). */
 uint64_t policy_client_key(const uint8_t address[16]);
+/* The same for the block of addresses that the configuration takes for one client. */
+uint64_t policy_client_block(const struct config *cfg, const uint8_t address[16]);
 
 /* How a TLS-less or TLS-bearing listener class is spoken of in the log: "smtp", "submission", "submissions", "inject". */
 const char *policy_listen_name(enum listen_class class);

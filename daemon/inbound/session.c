@@ -2,7 +2,8 @@
  * (S1) While a question is open (smtp_server_waiting) or credit is missing, the connection is paused: back-pressure is the
  *      same mechanism as parsing. Whatever ends the wait calls session_go_on, which resumes it.
  * (S2) `running` guards the pull loop: an answer given inside it is picked up by it, not by a second loop.
- * (S3) The end of the peer's input counts when all of it was fed and no question is open. */
+ * (S3) The end of the peer's input counts when all of it was fed and no question is open.
+ * (S4) A held session pulls nothing and, but before its greeting, reads nothing, until its deadline. */
 #include "daemon/inbound/session_parts.h"
 
 struct bytes session_client(const struct session *s)
@@ -28,6 +29,8 @@ static void on_refused(struct session *s, const struct smtp_refused *refused)
 {
     struct bytes from = s->tx != NULL ? depot_tx_head(s->tx)->reverse_path : BYTES_NONE;
 
+    if (refused->code >= 500)
+        session_error_counted(s);
     switch (refused->step) {
     case SMTP_STEP_RCPT:
         LOG(RCPT_REFUSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)),
@@ -45,6 +48,7 @@ static void on_refused(struct session *s, const struct smtp_refused *refused)
             LOG_TEXT("from", from), LOG_NUM("code", refused->code), LOG_TEXT("why", refused->line));
         break;
     default:
+        s->rcpt_why = NULL; /* VRFY's */
         LOG(COMMAND_REFUSED, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)),
             LOG_NUM("code", refused->code), LOG_TEXT("command", refused->line));
         break;
@@ -64,6 +68,9 @@ static void session_event(struct session *s, const struct smtp_event *event)
         break;
     case SMTP_EVENT_CHECK_RCPT:
         session_check_rcpt(s, &event->rcpt);
+        break;
+    case SMTP_EVENT_CHECK_VRFY:
+        session_check_vrfy(s, &event->rcpt);
         break;
     case SMTP_EVENT_BODY:
         session_body(s, event->bytes);
@@ -103,7 +110,8 @@ static size_t session_allowance(struct session *s)
 
 static bool session_may_read(struct session *s)
 {
-    return !s->over && !smtp_server_waiting(&s->smtp) && !conn_congested(s->io) && session_allowance(s) > 0;
+    return !s->over && s->hold == HOLD_NONE && !smtp_server_waiting(&s->smtp) && !conn_congested(s->io) &&
+           session_allowance(s) > 0;
 }
 
 /* Pulls and feeds until the core waits or the input is eaten; returns how much was. */
@@ -117,7 +125,7 @@ static size_t session_run(struct session *s, struct bytes in)
     for (;;) {
         bool more = false;
 
-        while (smtp_server_next(&s->smtp, &event)) {
+        while (s->hold == HOLD_NONE && smtp_server_next(&s->smtp, &event)) {
             session_event(s, &event);
             more = true;
         }
@@ -125,6 +133,7 @@ static size_t session_run(struct session *s, struct bytes in)
             break;
         fed = smtp_server_feed(&s->smtp, now, bytes_head(bytes_after(in, eaten), session_allowance(s)));
         eaten += fed;
+        session_limit_commands(s);
     }
     s->running = false;
     depot_stage_flush(s->in->depot);
@@ -138,7 +147,11 @@ static void session_settle(struct session *s)
 
     if (s->over || s->shaking)
         return;
-    conn_set_deadline(s->io, smtp_server_deadline(&s->smtp));
+    conn_set_deadline(s->io, s->hold != HOLD_NONE ? s->held_until : smtp_server_deadline(&s->smtp));
+    if (s->hold == HOLD_GREETING) { /* who talks now has not waited for it */
+        conn_resume(s->io);
+        return;
+    }
     if (!reads) {
         if (!s->ended)
             conn_pause(s->io);
@@ -155,6 +168,10 @@ void session_go_on(struct session *s)
 {
     if (s->running || s->over || s->shaking || !s->begun)
         return;
+    if (s->hold != HOLD_NONE) {
+        session_settle(s);
+        return;
+    }
     (void)session_run(s, BYTES_NONE);
     session_settle(s);
 }
@@ -171,6 +188,12 @@ static size_t on_input(void *owner, struct conn *c, struct bytes in)
         return session_proxy_input(s, in);
     if (!s->begun || s->over || s->shaking)
         return in.size;
+    if (s->hold == HOLD_ERROR)
+        return 0;
+    if (s->hold == HOLD_GREETING) {
+        LOG(TALKED_EARLY, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)));
+        session_hold_end(s);
+    }
     eaten = session_run(s, in);
     if (s->over)
         return in.size;
@@ -217,7 +240,10 @@ static void on_deadline(void *owner, struct conn *c)
         conn_close(c);
         return;
     }
-    smtp_server_tick(&s->smtp, loop_now(s->in->loop));
+    if (s->hold != HOLD_NONE)
+        session_hold_end(s);
+    else
+        smtp_server_tick(&s->smtp, loop_now(s->in->loop));
     session_go_on(s);
 }
 
@@ -245,6 +271,7 @@ static void on_closed(void *owner, struct conn *c)
     if (in->clerk != NULL)
         clerk_leave(in->clerk, &s->login);
     inquiry_leave(&s->question);
+    session_hold_end(s);
     if (s->counted)
         census_leave(in->census, s->place);
     *s->link = s->next;
@@ -273,6 +300,7 @@ void session_stop(struct session *s)
         conn_close(s->io);
         return;
     }
+    session_hold_end(s);
     smtp_server_stop(&s->smtp);
     session_go_on(s);
 }

@@ -40,6 +40,7 @@ struct inbound {
     struct users users;
     struct session *first;
     uint64_t last_session;
+    uint32_t held_count; /* sessions that wait for the answer to an error */
     bool draining;
     void (*stocked)(struct inbound *in); /* mail can be taken */
     void (*emptied)(struct inbound *in); /* the last session of a draining process is gone */

@@ -33,7 +33,9 @@ void session_begin(struct session *s)
         peer.tls_cipher = tls_cipher(tls);
     }
     s->begun = true;
+    s->commands_counted = 0;
     smtp_server_init(&s->smtp, &s->door->smtp, &peer, &s->arena, loop_now(s->in->loop));
+    session_hold_greeting(s);
     session_go_on(s);
 }
 
@@ -51,6 +53,8 @@ static void session_open(struct session *s)
 static RESULT proxy_apply(struct session *s, const struct proxy_header *header)
 {
     uint8_t address[16];
+    struct reply unsaid; /* there was no greeting yet, and a balancer tells nobody */
+    const char *why;
 
     memcpy(address, header->address, sizeof address);
     if (!header->known)
@@ -58,12 +62,14 @@ static RESULT proxy_apply(struct session *s, const struct proxy_header *header)
     if (header->text.size > 0)
         TRY(conn_address_parse(header->text, address));
     conn_end_set(&s->client, address, header->port);
+    session_who_set(s, address);
     census_leave(s->in->census, s->place);
-    s->counted = census_enter(s->in->census, policy_client_key(address), &s->place);
+    s->counted = census_enter(s->in->census, s->block, &s->place);
     ASSERT(s->counted); /* a place has just been freed */
-    if (census_count(s->in->census, policy_client_key(address)) > s->in->cfg->limits.sessions_per_client)
+    if (census_count(s->in->census, s->block) > s->in->cfg->limits.sessions_per_client)
         return FAIL(CODE_REFUSED, "sessions_per_client");
-    return OK;
+    why = session_limit_connect(s, &unsaid);
+    return why == NULL ? OK : FAIL(CODE_REFUSED, why);
 }
 
 /* Octets up to the header's end are eaten; what stands behind it comes again. */
@@ -151,7 +157,7 @@ static void turn_away(struct inbound *in, const struct door *door, int fd, struc
 static const char *session_admit(struct session *s, const struct conn_end *peer, struct reply *reply_out)
 {
     const struct config_limits *limits = &s->in->cfg->limits;
-    uint64_t key = policy_client_key(peer->address);
+    const char *why;
 
     if (s->in->draining) {
         *reply_out = REPLY(421, 4, 3, 2, "The server is stopping");
@@ -161,11 +167,13 @@ static const char *session_admit(struct session *s, const struct conn_end *peer,
         *reply_out = REPLY(421, 4, 3, 2, "Too many sessions, try again later");
         return "sessions";
     }
-    if (!peer->local && !s->proxied && census_count(s->in->census, key) >= limits->sessions_per_client) {
+    if (!peer->local && !s->proxied && census_count(s->in->census, s->block) >= limits->sessions_per_client) {
         *reply_out = REPLY(421, 4, 7, 0, "Too many sessions from your address");
         return "sessions_per_client";
     }
-    if (!census_enter(s->in->census, key, &s->place)) {
+    if (!s->proxied && (why = session_limit_connect(s, reply_out)) != NULL)
+        return why;
+    if (!census_enter(s->in->census, s->block, &s->place)) {
         *reply_out = REPLY(421, 4, 3, 2, "Too many sessions, try again later");
         return "sessions";
     }
@@ -203,6 +211,7 @@ void session_new(struct inbound *in, const struct door *door, int fd)
     s->client = peer;
     s->proxied =
         door->listen != NULL && !peer.local && config_network_contains(&door->listen->proxy_from, peer.address);
+    session_who_set(s, peer.address);
     why = session_admit(s, &peer, &reply);
     if (why == NULL && !is_ok(conn_adopt(in->room, fd, &SESSION_HANDLER, s, &s->io))) {
         census_leave(in->census, s->place);

@@ -85,8 +85,17 @@ void session_check_mail(struct session *s, const struct smtp_mail *mail)
         .login = peer->login,
     };
 
+    const struct reply *limited;
+
     if (!sender_is_allowed(s, mail))
         return;
+    limited = session_limit_mail(s, mail->reverse_path.domain);
+    if (limited != NULL) {
+        session_answer_no(s, *limited);
+        return;
+    }
+    s->size_max = 0;
+    s->size_declared = mail->size;
     s->tx = depot_tx_open(s->in->depot, s, &head, &refusal, &words);
     switch (refusal) {
     case DEPOT_OPEN:
@@ -110,6 +119,10 @@ void session_check_mail(struct session *s, const struct smtp_mail *mail)
 
 static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, struct bytes forward_path, bool final)
 {
+    if (s->verifying) {
+        answer_yes(s, (struct message_id){0}, (struct walltime){0});
+        return;
+    }
     if (s->letter == NULL) {
         depot_tx_rcpt(s->tx, forward_path, rcpt->orcpt, rcpt->notify, final);
     } else if (!letter_rcpt(s->letter, forward_path, rcpt->orcpt, rcpt->notify, final)) {
@@ -119,7 +132,35 @@ static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, struct by
     answer_yes(s, (struct message_id){0}, (struct walltime){0});
 }
 
-void session_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
+/* What a known domain of ours and the rates say; true when it was refused. */
+static bool rcpt_is_limited(struct session *s, const struct policy_verdict *verdict)
+{
+    struct bytes sender = depot_tx_head(s->tx)->reverse_path;
+    ptrdiff_t at = bytes_rindex(sender, '@');
+    uint64_t size_max = verdict->domain == NULL ? 0 : verdict->domain->message_size;
+    const struct reply *limited;
+
+    if (verdict->role)
+        return false;
+    limited = session_limit_rcpt(
+        s, at == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(sender, (size_t)at + 1), verdict->domain);
+    if (limited != NULL) {
+        s->rcpt_why = "rate";
+        session_answer_no(s, *limited);
+        return true;
+    }
+    if (size_max > 0 && s->size_declared > size_max) {
+        s->rcpt_why = "size";
+        session_answer_no(s, REPLY(552, 5, 3, 4, "The message is larger than this domain takes"));
+        return true;
+    }
+    if (size_max > 0 && (s->size_max == 0 || size_max < s->size_max))
+        s->size_max = size_max;
+    return false;
+}
+
+/* RCPT and VRFY alike. */
+static void recipient_judge(struct session *s, const struct smtp_rcpt *rcpt)
 {
     uint8_t room_octets[POLICY_ROOM_SIZE], ascii_octets[DOMAIN_SIZE_MAX + 1];
     struct buf room = BUF(room_octets), ascii = BUF(ascii_octets);
@@ -139,6 +180,12 @@ void session_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         session_answer_no(s, verdict.reply);
         return;
     }
+    if (!s->verifying && rcpt_is_limited(s, &verdict))
+        return;
+    if (s->verifying && verdict.domain == NULL) {
+        session_answer_no(s, REPLY(550, 5, 7, 1, "Not an address of ours"));
+        return;
+    }
     if (!verdict.ask) {
         rcpt_take(s, rcpt, verdict.forward_path, false);
         return;
@@ -151,6 +198,18 @@ void session_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         session_rcpt_known(s, RCPT_LATER);
     else
         inquiry_ask(s->in->inquiry, &s->question, s->asked_path);
+}
+
+void session_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    s->verifying = false;
+    recipient_judge(s, rcpt);
+}
+
+void session_check_vrfy(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    s->verifying = true;
+    recipient_judge(s, rcpt);
 }
 
 /* What lookup said of the recipient, or what its silence means. */
@@ -186,6 +245,12 @@ void session_commit(struct session *s, const struct smtp_commit *commit)
     };
     struct reply refusal;
 
+    session_limit_octets(s, commit->body_size);
+    if (s->size_max > 0 && commit->body_size > s->size_max) {
+        session_abort(s);
+        session_answer_no(s, REPLY(552, 5, 3, 4, "The message is larger than a domain of its recipients takes"));
+        return;
+    }
     if (s->letter == NULL) {
         depot_tx_commit(s->tx, &display);
     } else if (!letter_commit(s->letter, &display, &refusal)) {

@@ -1,5 +1,6 @@
 /* session_parts: what the files of a session share: session.c (its turns and its end), session_mail.c (its transaction),
- * session_peer.c (who the client is: logins, TLS, trust), session_birth.c (admission, a balancer's header, the first words).
+ * session_peer.c (who the client is: logins, TLS, trust), session_birth.c (admission, a balancer's header, the first words),
+ * session_limits.c (how often, and how slowly).
  *
  * Not for: anybody else; see session.h. */
 #ifndef MANSIO_INBOUND_SESSION_PARTS_H
@@ -12,6 +13,9 @@
 #include "daemon/inbound/session.h"
 
 enum { PROXY_MS = 10000 };
+
+/* Why nothing is said for a while (S4). */
+enum session_hold { HOLD_NONE, HOLD_GREETING, HOLD_ERROR };
 
 struct session {
     struct inbound *in;
@@ -27,7 +31,14 @@ struct session {
     struct session_id id;
     struct conn_end client; /* who it is: the connection's peer, or whom a load balancer names */
     struct buf proxy;       /* the balancer's header while it is not whole */
-    uint32_t place;         /* in the census */
+    uint8_t who[16];        /* its address, or the one that XCLIENT named */
+    uint64_t block;         /* of that address: what counts as one client */
+    uint64_t size_max; /* of the open transaction: the least of its recipients' domains; 0: no more than the server's */
+    uint64_t size_declared; /* at MAIL; 0: not said */
+    struct instant held_until;
+    enum session_hold hold;
+    uint32_t commands_counted;
+    uint32_t place; /* in the census */
     uint32_t messages, rcpts;
     uint32_t uid;
     char uid_text[16];
@@ -39,6 +50,8 @@ struct session {
     bool ended;   /* (S3) */
     bool over;    /* CLOSE was pulled */
     bool may_relay;
+    bool exempt;    /* from rates and checks, by its address */
+    bool verifying; /* the open question is VRFY's */
     const char *why;
     const char *rcpt_why; /* of the policy's last refusal, until it is logged */
     struct arena arena;
@@ -55,6 +68,7 @@ extern const struct conn_handler SESSION_HANDLER;
 /* --- session_mail.c: the answers to the core's questions about mail --- */
 void session_check_mail(struct session *s, const struct smtp_mail *mail);
 void session_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt);
+void session_check_vrfy(struct session *s, const struct smtp_rcpt *rcpt);
 void session_body(struct session *s, struct bytes body);
 void session_commit(struct session *s, const struct smtp_commit *commit);
 void session_abort(struct session *s);
@@ -65,6 +79,24 @@ void session_mail_leave(struct session *s);
 void session_auth(struct session *s, const struct smtp_auth *auth);
 void session_trust_refresh(struct session *s);
 void session_tls_begin(struct session *s);
+
+/* --- session_limits.c --- */
+/* The client is (now) at this address. */
+void session_who_set(struct session *s, const uint8_t address[16]);
+/* NULL: may connect; else why not, and what to say. */
+const char *session_limit_connect(struct session *s, struct reply *reply_out);
+/* Counts the commands since the last call; the session ends where they are too many. */
+void session_limit_commands(struct session *s);
+/* NULL, or the refusal. `sender_domain` is empty for the null reverse-path. */
+const struct reply *session_limit_mail(struct session *s, struct bytes sender_domain);
+/* `domain`: ours that the recipient is in; NULL elsewhere. */
+const struct reply *session_limit_rcpt(
+    struct session *s, struct bytes sender_domain, const struct config_domain *domain);
+void session_limit_octets(struct session *s, uint64_t size);
+void session_hold_greeting(struct session *s);
+/* After a 5xx reply: it is counted, and waits if there is room for one more that does. */
+void session_error_counted(struct session *s);
+void session_hold_end(struct session *s);
 
 /* --- session_birth.c --- */
 /* The core begins: greeting first. */

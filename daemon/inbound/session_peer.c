@@ -12,6 +12,7 @@ void session_trust_refresh(struct session *s)
     if (!peer->local && !bytes_equal(peer->address, conn_end_text(&s->client)) &&
         !is_ok(conn_address_parse(peer->address, address)))
         memset(address, 0, sizeof address); /* XCLIENT said that it is unknown: nobody's network */
+    session_who_set(s, address);
     s->may_relay = policy_may_relay(s->in->cfg, address, peer->local, smtp_server_authenticated(&s->smtp));
 }
 
@@ -22,7 +23,7 @@ void session_auth(struct session *s, const struct smtp_auth *auth)
     uint8_t exporter[TLS_BINDING_SIZE_MAX], endpoint[TLS_BINDING_SIZE_MAX];
     const struct tls *tls = conn_tls(s->io);
     struct msg_auth_ask question = {
-        .block = policy_client_key(conn_peer(s->io)->address),
+        .block = s->block,
         .client = bytes_head(session_client(s), DEPOT_CLIENT_SIZE_MAX),
         .mechanism = auth->mechanism,
         .response = auth->response,

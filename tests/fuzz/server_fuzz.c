@@ -47,6 +47,7 @@ static void act(struct edge *e, const struct smtp_event *event)
         break;
     case SMTP_EVENT_CHECK_MAIL:
     case SMTP_EVENT_CHECK_RCPT:
+    case SMTP_EVENT_CHECK_VRFY:
     case SMTP_EVENT_AUTH:
     case SMTP_EVENT_COMMIT:
         ASSERT(e->question == SMTP_EVENT_REPLY);
@@ -108,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config.tls_required = data[0] & 8;
     config.auth_required = data[0] & 16;
     config.error_max = data[0] & 32 ? 3 : 0;
+    config.vrfy = data[0] & 64 ? SMTP_VRFY_ANSWER : SMTP_VRFY_NONCOMMITTAL;
     e = (struct edge){.rng = {data[1]}, .question = SMTP_EVENT_REPLY};
     arena_init(&e.arena, 40000);
     smtp_server_init(&e.server, &config, &peer, &e.arena, e.now);

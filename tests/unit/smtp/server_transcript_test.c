@@ -198,6 +198,10 @@ static void event_show(struct subject *s, const struct smtp_event *e)
         show_rcpt(s, &e->rcpt);
         answer(s, QUESTION_RCPT);
         break;
+    case SMTP_EVENT_CHECK_VRFY:
+        transcript_did(s->t, 'E', "check_vrfy");
+        answer(s, QUESTION_RCPT);
+        break;
     case SMTP_EVENT_BODY:
         body_add(s, e->bytes);
         break;
@@ -323,6 +327,10 @@ static void configure(struct subject *s, char *word)
         c->strict_pipelining = true;
     else if (word_is(word, "convert", &v))
         c->bare_newline_convert = true;
+    else if (word_is(word, "vrfy", &v))
+        c->vrfy = *v == 'a' ? SMTP_VRFY_ANSWER : SMTP_VRFY_REFUSE;
+    else if (word_is(word, "expn", &v))
+        c->expn_noncommittal = true;
     else if (word_is(word, "size", &v))
         c->size_max = strtoull(v, NULL, 10);
     else if (word_is(word, "rcpts", &v))
@@ -447,6 +455,9 @@ static void subject_command(void *subject, char mark, struct bytes text)
         smtp_server_tls_started(&s->server, s->now, BYTES("TLSv1.3"), BYTES("TLS_AES_256_GCM_SHA384"));
     } else if (strcmp(line, "hangup") == 0) {
         smtp_server_hangup(&s->server);
+    } else if (strcmp(line, "expel") == 0) {
+        static const struct reply enough = {421, {4, 7, 0}, BYTES_INIT("too many commands")};
+        smtp_server_expel(&s->server, &enough);
     } else if (strcmp(line, "stop") == 0) {
         smtp_server_stop(&s->server);
     } else {
