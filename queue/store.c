@@ -243,8 +243,14 @@ static RESULT env_open(struct store *s)
     struct stat st;
 
     TRY(file_name(s->path, "data.mdb", data_path));
-    if (stat(data_path, &st) != 0)
+    /* By a descriptor: after a failed commit this runs under the daemon's sandbox, which knows no stat of a path. */
+    int fd = open(data_path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return FAIL_SYS(errno, "cannot find the queue's file");
+    int failed = fstat(fd, &st) != 0 ? errno : 0;
+    close(fd);
+    if (failed != 0)
+        return FAIL_SYS(failed, "cannot find the queue's file");
     s->map_size = map_size_first(s, (uint64_t)st.st_size);
     TRY(env_make(s->path, s->cfg.read_only ? MDB_RDONLY : 0, s->map_size, &s->env));
 

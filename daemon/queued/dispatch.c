@@ -433,6 +433,19 @@ static void job_ended(struct engine *e, struct job *job, struct walltime now, en
     e->batch.done_end = &job->next;
 }
 
+/* A queue that cannot be read just now puts this one delivery off; the worker has done nothing wrong, and the results of its
+ * others must not be lost with its channel (Q4). */
+static void job_body_wanted(
+    struct engine *e, struct engine_peer *worker, struct job *job, const struct msg_job_want *want)
+{
+    if (!is_ok(store_read_begin(e->store))) {
+        engine_send(e, worker, &(struct msg){.kind = MSG_job_cancel, .job_cancel = {.job = job->job}});
+        return;
+    }
+    job_send_body(e, worker, job, want->offset, want->size);
+    store_read_end(e->store);
+}
+
 RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now)
 {
     struct job *job;
@@ -446,9 +459,7 @@ RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct
         job = map_get(&e->jobs, msg->job_want.job.value);
         if (job == NULL || job->worker != peer)
             return OK;
-        TRY(store_read_begin(e->store));
-        job_send_body(e, peer, job, msg->job_want.offset, msg->job_want.size);
-        store_read_end(e->store);
+        job_body_wanted(e, peer, job, &msg->job_want);
         return OK;
     case MSG_job_result:
         job = map_get(&e->jobs, msg->job_result.job.value);

@@ -25,7 +25,8 @@ _SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Undefine
 class Mansio:
     def __init__(self, test, hostname="mx.here.test", dns=None, config="", name="m", port=None, listen="", limits="",
                  retry='plan = { "200ms", "1s" } jitter = 0', timeouts="", relay=True, build=case.BUILD, user=None,
-                 log_level="debug", as_root=False, state_dir=None, inbound=1, outbound=1, mx_port=None, tail=""):
+                 log_level="debug", as_root=False, state_dir=None, inbound=1, outbound=1, mx_port=None, tail="",
+                 environment=None):
         self.test, self.hostname, self.build = test, hostname, build
         self.port = port or free_port()
         while os.path.exists(test.path(name)):  # several in one test: m, m1, m11
@@ -35,7 +36,7 @@ class Mansio:
         self.run_dir = os.path.join(self.folder, "run")
         self.conf = os.path.join(self.folder, "mansio.conf")
         self.log_path = os.path.join(self.folder, "log")
-        self.as_root = as_root
+        self.as_root, self.environment = as_root, environment or {}
         self.process = None
         self._announced, self._tolerated = set(), set()
         self._checked = False
@@ -89,7 +90,7 @@ class Mansio:
         env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
         env.pop("MANSIO_CONFIG", None)
         env.pop("NOTIFY_SOCKET", None)
-        return env
+        return {**env, **self.environment}
 
     # --- life ---
 

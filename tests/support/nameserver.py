@@ -100,6 +100,7 @@ class NameServer:
     def __init__(self, test, zone="", scripted=None):
         self.count, self.asked = collections.Counter(), collections.Counter()
         self.scripted = dict(scripted or {})
+        self.gone = False  # nothing is answered while it is true
         self.knot_port, self.port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         folder = test.subfolder(f"knot-{self.knot_port}")
@@ -143,6 +144,8 @@ class NameServer:
             return stream.read(struct.unpack("!H", stream.read(2))[0])
 
     def answer(self, query, transport):
+        if self.gone:
+            return None
         try:
             parsed = dns.message.from_wire(query)
             name, kind = parsed.question[0].name.to_text().lower(), parsed.question[0].rdtype

@@ -15,7 +15,7 @@ import tempfile
 
 def _gcov(path, file, into):
     # A signal or an early _exit may have left the counts of one process half written: gcov says so and gives the rest.
-    r = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-counts", path], stdout=subprocess.PIPE,
+    r = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", path], stdout=subprocess.PIPE,
                        stderr=subprocess.DEVNULL, cwd=os.path.dirname(path))
     for text in r.stdout.decode().splitlines():
         for f in json.loads(text)["files"]:

@@ -44,6 +44,7 @@ class Message:
     def __init__(self, session, mail, rcpts, content, accepted):
         self.mail, self.rcpts, self.content, self.accepted = mail, rcpts, content, accepted
         self.helo, self.session_number, self.at = session.helo, session.number, time.monotonic()
+        self.began, self.ended = session.began, time.time()  # when its MAIL and its end were read, by the clock of logs
 
     @property
     def sender(self):
@@ -79,7 +80,7 @@ class _Done(Exception):
 class Session:
     def __init__(self, sink, reader, writer, number):
         self.sink, self.reader, self.writer, self.number = sink, reader, writer, number
-        self.helo, self.mail, self.rcpts, self.commands = None, None, [], []
+        self.helo, self.mail, self.rcpts, self.commands, self.began = None, None, [], [], 0.0
 
     async def reply(self, key, argument, usual):
         answer = self.sink.scripted(key, self, argument)
@@ -151,7 +152,7 @@ class Session:
         await self.reply("helo", argument, b"250 sink.test\r\n")
 
     async def do_mail(self, argument):
-        self.mail, self.rcpts = argument, []
+        self.mail, self.rcpts, self.began = argument, [], time.time()
         await self.reply("mail", argument, b"250 2.1.0 ok\r\n")
 
     async def do_rcpt(self, argument):
@@ -214,6 +215,7 @@ class Sink:
     def __init__(self, port=0, address="127.0.0.1", script=None, extensions=EXTENSIONS, backlog=200):
         self.extensions, self.script = extensions, dict(script or {})
         self.everything, self.sessions = [], []
+        self.lag = 0.0  # seconds, the worst so far
         self._lock = threading.Lock()
         self._tasks = set()
         self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -231,6 +233,7 @@ class Sink:
         asyncio.set_event_loop(self._loop)
         self._server = self._loop.run_until_complete(
             asyncio.start_server(self._serve, sock=self._socket, limit=8 * 1024 * 1024))
+        self._loop.create_task(self._measure_lag())
         self._started.set()
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
@@ -238,6 +241,13 @@ class Sink:
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
+
+    async def _measure_lag(self):
+        """How far behind this program may be when it reads a clock, on a machine with more to do than processors."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.02)
+            self.lag = max(self.lag, time.monotonic() - began - 0.02)
 
     async def _serve(self, reader, writer):
         with self._lock:
