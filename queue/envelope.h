@@ -78,6 +78,9 @@ struct recipient {
 
 /* As lane of a recipient that inbound hands in: alias data does not know it, so it is not expanded. */
 #define RECIPIENT_LANE_FINAL "final"
+/* As lane of a recipient that inbound refused and took in all the same, to have the sender told: why stands in last_status
+ * and last_reply. */
+#define RECIPIENT_LANE_REFUSED "refused"
 
 enum { ENVELOPE_HEAD_SIZE_MAX = 4096, RECIPIENT_SIZE_MAX = 8192 }; /* encoded */
 

@@ -114,6 +114,18 @@ static bool read_ret(struct parameters *p, struct bytes value)
     return full || bytes_equal_nocase(value, BYTES("HDRS"));
 }
 
+static bool read_verp(struct parameters *p, struct bytes value)
+{
+    return is_ok(verp_delimiters_read(value, &p->mail->verp));
+}
+
+static bool read_refused(struct parameters *p, struct bytes value)
+{
+    (void)value;
+    p->rcpt->tell_refusal = true;
+    return true;
+}
+
 /* xtext into room; bounded, and nothing in it that could not stand in a DSN field. */
 static bool xtext_take(struct parameters *p, struct bytes value, size_t size_max, struct bytes *out)
 {
@@ -203,11 +215,13 @@ static const struct parameter mail_parameters[] = {
     {BYTES_INIT("RET"), SMTP_EXT_DSN, true, read_ret, "RET wants FULL or HDRS"},
     {BYTES_INIT("ENVID"), SMTP_EXT_DSN, true, read_envid, "ENVID wants up to 100 characters in xtext"},
     {BYTES_INIT("AUTH"), SMTP_EXT_AUTH, true, read_auth, "AUTH wants an address in xtext or <>"},
+    {BYTES_INIT("XVERP"), SMTP_EXT_XVERP, true, read_verp, "XVERP wants two delimiters out of - + ="},
 };
 
 static const struct parameter rcpt_parameters[] = {
     {BYTES_INIT("NOTIFY"), SMTP_EXT_DSN, true, read_notify, "NOTIFY wants NEVER, or SUCCESS, FAILURE, DELAY"},
     {BYTES_INIT("ORCPT"), SMTP_EXT_DSN, true, read_orcpt, "ORCPT wants type;address in xtext"},
+    {BYTES_INIT("XREFUSED"), SMTP_EXT_XREFUSED, false, read_refused, "XREFUSED takes no value"},
 };
 
 /* All parameters after an address. */

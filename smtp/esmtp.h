@@ -42,6 +42,8 @@ enum smtp_extension {
     SMTP_EXT_AUTH = 1 << 8,
     SMTP_EXT_XCLIENT = 1 << 9,
     SMTP_EXT_BINARYMIME = 1 << 10,
+    SMTP_EXT_XVERP = 1 << 11,    /* ours, for sendmail: MAIL takes XVERP=xy (verp.h) */
+    SMTP_EXT_XREFUSED = 1 << 12, /* ours, for sendmail: RCPT takes XREFUSED (struct smtp_rcpt) */
 };
 
 #endif

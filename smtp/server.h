@@ -31,6 +31,7 @@
 #include "smtp/address.h"
 #include "smtp/esmtp.h"
 #include "smtp/reply.h"
+#include "smtp/verp.h"
 
 enum smtp_class {
     SMTP_CLASS_MX,         /* strangers */
@@ -129,12 +130,14 @@ struct smtp_mail {
     enum dsn_ret ret;
     struct bytes envid; /* decoded; empty: none */
     bool smtputf8;
+    struct verp_delimiters verp; /* {0}: not asked for */
 };
 
 struct smtp_rcpt {
     struct address forward_path;
     uint8_t notify;     /* enum dsn_notify; 0: not said */
     struct bytes orcpt; /* "rfc822;decoded"; empty: none */
+    bool tell_refusal;  /* a refusal is to be told to the sender by mail, not here */
 };
 
 struct smtp_commit {

@@ -77,7 +77,7 @@ static int message_take(struct sendmail *s)
         status = sendmail_message_make(s);
     if (status != EX_OK)
         return status;
-    status = sendmail_submit(s);
+    status = sendmail_submit(s, false);
     return status == EX_TEMPFAIL ? sendmail_drop(s) : status;
 }
 

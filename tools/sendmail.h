@@ -10,6 +10,7 @@
 
 #include "daemon/config/config.h"
 #include "smtp/esmtp.h"
+#include "smtp/verp.h"
 
 enum sendmail_mode {
     SENDMAIL_DELIVER, /* -bm */
@@ -24,13 +25,14 @@ enum sendmail_mode {
 struct sendmail_options {
     enum sendmail_mode mode;
     const char *config_path;
-    bool from_header;      /* -t */
-    bool ignore_dots;      /* -i */
-    bool verbose;          /* -v */
-    const char *sender;    /* -f, -r; NULL: not given */
-    const char *full_name; /* -F */
-    const char *envid;     /* -V */
-    const char *queue;     /* what follows -q; "" for nothing */
+    bool from_header;            /* -t */
+    bool ignore_dots;            /* -i */
+    bool verbose;                /* -v */
+    const char *sender;          /* -f, -r; NULL: not given */
+    const char *full_name;       /* -F */
+    const char *envid;           /* -V */
+    struct verp_delimiters verp; /* -XV */
+    const char *queue;           /* what follows -q; "" for nothing */
     bool body_given;
     enum body_type body; /* -B */
     uint8_t notify;      /* -N, enum dsn_notify */
@@ -54,10 +56,18 @@ struct sendmail_input {
     bool has_8bit;
 };
 
+/* Where a recipient stands with the daemon. */
+enum sendmail_rcpt_state {
+    SENDMAIL_RCPT_OPEN,
+    SENDMAIL_RCPT_REFUSED, /* for good; the daemon may tell the sender by mail */
+    SENDMAIL_RCPT_LOST,    /* it would not even do that */
+    SENDMAIL_RCPT_DONE,    /* queued, or the sender is being told */
+};
+
 struct sendmail_recipient {
     struct bytes forward_path;
-    bool done;    /* queued */
-    bool refused; /* for good */
+    enum sendmail_rcpt_state state;
+    struct bytes refusal; /* the reply's text; empty: none */
 };
 
 struct sendmail_envelope {
@@ -117,9 +127,10 @@ int sendmail_message_make(struct sendmail *s);
 struct bytes sendmail_input_bytes(const struct sendmail_input *in);
 
 /* --- sendmail_submit.c --- */
-/* Hands the message to the daemon. EX_OK: every recipient not refused is queued (`done`). EX_NOUSER, EX_NOPERM, EX_DATAERR:
- * refused for good. EX_TEMPFAIL: the daemon does not answer or cannot take it now; recipients that are not `done` are left. */
-int sendmail_submit(struct sendmail *s);
+/* Hands the message to the daemon. EX_OK: it is queued for all that can get it, and the sender will be told of the others by
+ * mail. EX_NOUSER, EX_NOPERM, EX_DATAERR: nobody can get it, and nothing was queued. EX_TEMPFAIL: the daemon does not answer or
+ * cannot take it now; recipients that are not DONE are left. With `tell_all` a refusal of everybody is told by mail too. */
+int sendmail_submit(struct sendmail *s, bool tell_all);
 /* -bv: asks about the recipients only. */
 int sendmail_verify(struct sendmail *s);
 /* A connection to run_dir/inject, or -1 with errno. */
@@ -130,7 +141,7 @@ int sendmail_connect(const struct config *cfg);
 int sendmail_session(const struct config *cfg);
 
 /* --- sendmail_drop.c: state_dir/drop, where messages wait for a daemon that does not answer --- */
-/* Writes and syncs the message for the recipients that are neither done nor refused. EX_OK, or EX_TEMPFAIL after saying why. */
+/* Writes and syncs the message for the recipients that are not done. EX_OK, or EX_TEMPFAIL after saying why. */
 int sendmail_drop(struct sendmail *s);
 /* Hands everything in the folder to the daemon, each message as its owner: what mansiod runs. EX_OK when nothing is left. */
 int sendmail_pick_up(struct sendmail *s);

@@ -64,11 +64,13 @@ static RESULT envelope_put(const struct sendmail *s, struct sendmail_input *out)
 {
     TRY(line_put(out, 'F', s->envelope.reverse_path));
     for (size_t i = 0; i < s->envelope.recipient_count; i++)
-        if (!s->envelope.recipients[i].done && !s->envelope.recipients[i].refused)
+        if (s->envelope.recipients[i].state != SENDMAIL_RCPT_DONE)
             TRY(line_put(out, 'R', s->envelope.recipients[i].forward_path));
     TRY(number_put(out, 'N', s->options.notify));
     TRY(number_put(out, 'T', s->options.ret));
     TRY(number_put(out, 'B', s->options.body_given ? s->options.body : 0));
+    if (verp_is_on(s->options.verp))
+        TRY(line_put(out, 'X', (struct bytes){(const uint8_t[]){s->options.verp.before, s->options.verp.at}, 2}));
     return s->options.envid == NULL ? OK : line_put(out, 'V', bytes_of(s->options.envid));
 }
 
@@ -209,6 +211,8 @@ static RESULT envelope_line(struct sendmail *s, uint8_t letter, struct bytes val
         memcpy((uint8_t *)(uintptr_t)envid.data, value.data, value.size);
         s->options.envid = (const char *)envid.data;
         return OK;
+    case 'X':
+        return verp_delimiters_read(value, &s->options.verp);
     default:
         return FAIL(CODE_SYNTAX, "a line of the envelope is not known");
     }
@@ -254,7 +258,7 @@ RESULT sendmail_drop_read(struct sendmail *s, struct bytes file)
 enum fate { FATE_GONE, FATE_LATER, FATE_UNFINISHED, FATE_BAD };
 
 /* The sender was told 0 when the message was dropped, so a refusal now must reach the sender by mail. */
-static void refusal_report(struct sendmail *s, int status)
+static void refusal_report(struct sendmail *s)
 {
     static const char text[] = "Subject: Mail could not be sent\r\n"
                                "Auto-Submitted: auto-replied\r\n"
@@ -278,7 +282,7 @@ static void refusal_report(struct sendmail *s, int status)
     for (size_t i = 0; is_ok(r) && i < s->envelope.recipient_count; i++) {
         const struct sendmail_recipient *rcpt = &s->envelope.recipients[i];
 
-        if (rcpt->done || !(rcpt->refused || status != EX_NOUSER))
+        if (rcpt->state == SENDMAIL_RCPT_DONE)
             continue;
         r = sendmail_input_put(&notice.input, BYTES("  "));
         if (is_ok(r))
@@ -293,7 +297,7 @@ static void refusal_report(struct sendmail *s, int status)
     notice.input.has_8bit = s->message.has_8bit;
     if (is_ok(r))
         r = sendmail_recipient_add(&notice, s->envelope.reverse_path);
-    if (!is_ok(r) || sendmail_message_make(&notice) != EX_OK || sendmail_submit(&notice) != EX_OK)
+    if (!is_ok(r) || sendmail_message_make(&notice) != EX_OK || sendmail_submit(&notice, false) != EX_OK)
         sendmail_say("a refusal could not be reported to %.*s", BYTES_ARG(s->envelope.reverse_path));
 }
 
@@ -308,17 +312,17 @@ static enum fate message_hand_in(struct sendmail *s, struct bytes file)
             sendmail_say("a file in the drop folder: %s", r.why);
         return r.code == CODE_MORE ? FATE_UNFINISHED : FATE_BAD;
     }
-    status = sendmail_submit(s);
+    status = sendmail_submit(s, true);
     if (status == EX_TEMPFAIL) {
         bool begun = false;
 
         for (size_t i = 0; i < s->envelope.recipient_count; i++)
-            begun = begun || s->envelope.recipients[i].done || s->envelope.recipients[i].refused;
+            begun = begun || s->envelope.recipients[i].state == SENDMAIL_RCPT_DONE;
         /* Some have got it: the rest goes into a file of its own, and this one away. */
         return begun && sendmail_drop(s) == EX_OK ? FATE_GONE : FATE_LATER;
     }
     if (status != EX_OK)
-        refusal_report(s, status);
+        refusal_report(s);
     return FATE_GONE;
 }
 

@@ -47,7 +47,7 @@ RESULT sendmail_recipient_add(struct sendmail *s, struct bytes forward_path)
         e->recipients = more;
         e->recipient_room = room;
     }
-    e->recipients[e->recipient_count] = (struct sendmail_recipient){.done = false};
+    e->recipients[e->recipient_count] = (struct sendmail_recipient){.state = SENDMAIL_RCPT_OPEN};
     TRY(arena_copy(&s->arena, forward_path, &e->recipients[e->recipient_count].forward_path));
     e->index[at] = (uint32_t)++e->recipient_count;
     return OK;

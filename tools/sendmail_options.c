@@ -90,6 +90,18 @@ static int return_read(struct sendmail_options *o, const char *value)
     return EX_OK;
 }
 
+/* -XV, -XVxy: as in Postfix, a reverse-path for each recipient (smtp/verp.h). Else the name of a log of the traffic. */
+static int verp_read(struct sendmail_options *o, const char *value)
+{
+    if (value[0] != 'V' || (value[1] != 0 && strlen(value) != 3)) {
+        ignored("X", value);
+        return EX_OK;
+    }
+    if (!is_ok(verp_delimiters_read(bytes_of(value[1] == 0 ? "+=" : value + 1), &o->verp)))
+        return usage("-XV takes two delimiters out of - + =, not", value + 1);
+    return EX_OK;
+}
+
 /* -oX… : one letter of the old configuration file. */
 static void old_option_read(struct sendmail_options *o, const char *value)
 {
@@ -142,6 +154,8 @@ static int option_take(struct sendmail_options *o, int c, const char *value)
             return usage("-V takes at most 100 characters, not", value);
         o->envid = value;
         break;
+    case 'X':
+        return verp_read(o, value);
     case 'b':
         return mode_read(o, value);
     case 'f':
@@ -167,7 +181,6 @@ static int option_take(struct sendmail_options *o, int c, const char *value)
     case 'A': /* which configuration file */
     case 'D':
     case 'L': /* tag in the log */
-    case 'X': /* a log of the traffic */
     case 'd': /* debugging */
     case 'e': /* as -oe */
     case 'h': /* hop count: Received fields are counted */

@@ -1,8 +1,11 @@
 /* The dialogue with the daemon over run_dir/inject: SMTP, so that one door serves everybody, with the caller known by the
  * socket. Commands of a transaction leave together (RFC 2920); recipients over the daemon's limit go in further transactions.
  *
- * (S1) Nothing is said twice: a recipient whose transaction got its 250 is `done` and never offered again.
- * (S2) A dialogue that breaks leaves the recipients that are not `done` to the caller, who drops the message for later. */
+ * (S1) Nothing is said twice: a recipient whose transaction got its 250 is DONE and never offered again.
+ * (S2) A dialogue that breaks leaves the recipients that are not DONE to the caller, who drops the message for later.
+ * (S3) A status other than 0 means that nobody gets the message, so a caller may try again without making second copies. Where
+ *      some can get it, those who are refused are offered once more with XREFUSED: the daemon then takes them too, and tells the
+ *      sender by mail. */
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -153,6 +156,11 @@ static RESULT mail_put(struct dialogue *d)
         TRY(buf_put_str(&d->out, " ENVID="));
         TRY(xtext_encode(bytes_of(s->options.envid), &d->out));
     }
+    if (verp_is_on(s->options.verp)) {
+        TRY(buf_put_str(&d->out, " XVERP="));
+        TRY(buf_put_octet(&d->out, s->options.verp.before));
+        TRY(buf_put_octet(&d->out, s->options.verp.at));
+    }
     return buf_put_str(&d->out, "\r\n");
 }
 
@@ -185,7 +193,7 @@ static RESULT rcpt_put(struct dialogue *d, const struct sendmail_recipient *rcpt
     TRY(buf_put(&d->out, rcpt->forward_path));
     TRY(buf_put_str(&d->out, ">"));
     TRY(notify_put(&d->out, d->s->options.notify));
-    return buf_put_str(&d->out, "\r\n");
+    return buf_put_str(&d->out, rcpt->state == SENDMAIL_RCPT_REFUSED ? " XREFUSED\r\n" : "\r\n");
 }
 
 static RESULT content_write(struct dialogue *d)
@@ -230,64 +238,77 @@ struct transaction {
     uint32_t *accepted; /* numbers of recipients */
     size_t accepted_count;
     size_t deferred_count; /* 4xx: for another transaction, or for later */
-    int status;            /* the worst permanent refusal */
+    bool mail_answered;
+    int status; /* the worst permanent refusal */
 };
 
-static RESULT rcpt_replies(struct dialogue *d, struct transaction *t, size_t from, size_t to)
+static RESULT rcpt_reply(struct dialogue *d, struct transaction *t, size_t i)
 {
-    for (size_t i = from; i < to; i++) {
-        struct sendmail_recipient *rcpt = &d->s->envelope.recipients[i];
-        struct peer_reply reply;
+    struct sendmail_recipient *rcpt = &d->s->envelope.recipients[i];
+    struct peer_reply reply;
 
-        if (rcpt->done || rcpt->refused)
-            continue;
-        TRY(reply_read(d, &reply));
-        if (reply.code < 300) {
-            t->accepted[t->accepted_count++] = (uint32_t)i;
-        } else if (reply.code >= 500) {
-            rcpt->refused = true;
-            t->status = refusal_status(&reply);
-            refusal_say(&reply, rcpt->forward_path);
-        } else {
-            t->deferred_count++;
-        }
+    TRY(reply_read(d, &reply));
+    if (reply.code < 300) {
+        t->accepted[t->accepted_count++] = (uint32_t)i;
+    } else if (reply.code < 500) {
+        t->deferred_count++;
+    } else {
+        rcpt->state = rcpt->state == SENDMAIL_RCPT_OPEN ? SENDMAIL_RCPT_REFUSED : SENDMAIL_RCPT_LOST;
+        t->status = refusal_status(&reply);
+        TRY(arena_copy(&d->s->arena, reply.text, &rcpt->refusal));
     }
     return OK;
 }
 
-/* MAIL and RCPT for all that are open. CODE_REFUSED: MAIL was refused, and t->status says how. */
-static RESULT envelope_give(struct dialogue *d, struct transaction *t)
+static RESULT mail_reply(struct dialogue *d, struct transaction *t)
 {
-    struct sendmail_envelope *e = &d->s->envelope;
     struct peer_reply reply;
-    bool first = true;
 
-    TRY(mail_put(d));
-    for (size_t from = 0, to; from < e->recipient_count; from = to) {
+    TRY(reply_read(d, &reply));
+    t->mail_answered = true;
+    if (reply.code < 300)
+        return OK;
+    t->status = refusal_status(&reply);
+    if (reply.code >= 500)
+        refusal_say(&reply, BYTES("sender"));
+    return FAIL(CODE_REFUSED, "MAIL was refused");
+}
+
+/* RCPT for all in this state, many at a time; the first of them leave with MAIL. CODE_REFUSED: MAIL was refused, and t->status
+ * says how. */
+static RESULT recipients_give(struct dialogue *d, struct transaction *t, enum sendmail_rcpt_state state)
+{
+    const struct sendmail_envelope *e = &d->s->envelope;
+    uint32_t batch[RCPT_BATCH];
+
+    for (size_t at = 0; at < e->recipient_count;) {
         size_t count = 0;
 
-        for (to = from; to < e->recipient_count && count < RCPT_BATCH; to++) {
-            if (e->recipients[to].done || e->recipients[to].refused)
+        for (; at < e->recipient_count && count < RCPT_BATCH; at++) {
+            if (e->recipients[at].state != state)
                 continue;
             if (buf_left(&d->out) < ADDRESS_SIZE_MAX + 64)
                 TRY(dialogue_flush(d));
-            TRY(rcpt_put(d, &e->recipients[to]));
-            count++;
+            TRY(rcpt_put(d, &e->recipients[at]));
+            batch[count++] = (uint32_t)at;
         }
         TRY(dialogue_flush(d));
-        if (first) {
-            TRY(reply_read(d, &reply));
-            if (reply.code >= 300) {
-                t->status = refusal_status(&reply);
-                if (reply.code >= 500)
-                    refusal_say(&reply, BYTES("sender"));
-                return FAIL(CODE_REFUSED, "MAIL was refused");
-            }
-            first = false;
-        }
-        TRY(rcpt_replies(d, t, from, to));
+        if (!t->mail_answered)
+            TRY(mail_reply(d, t));
+        for (size_t i = 0; i < count; i++)
+            TRY(rcpt_reply(d, t, batch[i]));
     }
     return OK;
+}
+
+/* (S3) */
+static RESULT envelope_give(struct dialogue *d, struct transaction *t, bool tell)
+{
+    t->accepted_count = t->deferred_count = 0;
+    t->mail_answered = false;
+    TRY(mail_put(d));
+    TRY(recipients_give(d, t, SENDMAIL_RCPT_OPEN));
+    return tell || t->accepted_count > 0 ? recipients_give(d, t, SENDMAIL_RCPT_REFUSED) : OK;
 }
 
 static RESULT content_give(struct dialogue *d, struct transaction *t)
@@ -329,18 +350,29 @@ static RESULT greet(struct dialogue *d)
     return reply.code == 250 ? OK : FAIL(CODE_GONE, "the daemon refused EHLO");
 }
 
-static RESULT deliver(struct dialogue *d, int *status_out)
+/* What was refused and will not be told otherwise. */
+static void refusals_say(const struct sendmail *s, bool all)
+{
+    for (size_t i = 0; i < s->envelope.recipient_count; i++) {
+        const struct sendmail_recipient *rcpt = &s->envelope.recipients[i];
+
+        if (rcpt->refusal.size > 0 && (all || rcpt->state != SENDMAIL_RCPT_DONE))
+            refusal_say(&(struct peer_reply){.text = rcpt->refusal}, rcpt->forward_path);
+    }
+}
+
+static RESULT deliver(struct dialogue *d, bool tell_all, int *status_out)
 {
     struct sendmail_envelope *e = &d->s->envelope;
     struct transaction t = {.status = EX_OK};
+    size_t done_count = 0, lost_count = 0;
     struct result r;
     void *memory;
 
     TRY(arena_take(&d->s->arena, e->recipient_count * sizeof *t.accepted, &memory));
     t.accepted = memory;
     do {
-        t.accepted_count = t.deferred_count = 0;
-        r = envelope_give(d, &t);
+        r = envelope_give(d, &t, tell_all || done_count > 0);
         if (is_ok(r) && t.accepted_count > 0)
             r = content_give(d, &t);
         if (r.code == CODE_REFUSED) {
@@ -349,9 +381,13 @@ static RESULT deliver(struct dialogue *d, int *status_out)
         }
         TRY(r);
         for (size_t i = 0; i < t.accepted_count; i++)
-            e->recipients[t.accepted[i]].done = true;
+            e->recipients[t.accepted[i]].state = SENDMAIL_RCPT_DONE;
+        done_count += t.accepted_count;
     } while (t.deferred_count > 0 && t.accepted_count > 0);
-    *status_out = t.deferred_count > 0 ? EX_TEMPFAIL : t.status;
+    for (size_t i = 0; i < e->recipient_count; i++)
+        lost_count += e->recipients[i].state == SENDMAIL_RCPT_LOST;
+    *status_out = t.deferred_count > 0 ? EX_TEMPFAIL : done_count > 0 && lost_count == 0 ? EX_OK : t.status;
+    refusals_say(d->s, d->s->options.verbose);
     r = dialogue_write(d, BYTES("QUIT\r\n"));
     return is_ok(r) ? r : OK; /* the daemon has the message: nobody waits for the goodbye */
 }
@@ -388,14 +424,14 @@ static int failed(const struct sendmail *s, struct result r)
     return EX_TEMPFAIL;
 }
 
-int sendmail_submit(struct sendmail *s)
+int sendmail_submit(struct sendmail *s, bool tell_all)
 {
     static struct dialogue d;
     int status = EX_TEMPFAIL;
     struct result r = dialogue_open(&d, s);
 
     if (is_ok(r))
-        r = deliver(&d, &status);
+        r = deliver(&d, tell_all, &status);
     if (d.fd >= 0)
         close(d.fd);
     return is_ok(r) ? status : failed(s, r);
@@ -413,7 +449,11 @@ int sendmail_verify(struct sendmail *s)
         r = arena_take(&s->arena, e->recipient_count * sizeof *t.accepted, &memory);
     if (is_ok(r)) {
         t.accepted = memory;
-        r = envelope_give(&d, &t);
+        r = mail_put(&d);
+    }
+    if (is_ok(r)) {
+        r = recipients_give(&d, &t, SENDMAIL_RCPT_OPEN);
+        refusals_say(s, true);
     }
     for (size_t i = 0; is_ok(r) && i < t.accepted_count; i++)
         printf("%.*s... deliverable\n", BYTES_ARG(e->recipients[t.accepted[i]].forward_path));

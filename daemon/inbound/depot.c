@@ -380,7 +380,7 @@ static void tx_send_later(struct depot_tx *tx, const struct msg *m)
         channel_send_later(tx->depot->channel, m);
 }
 
-void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final)
+void depot_tx_rcpt(struct depot_tx *tx, const struct recipient *rcpt)
 {
     struct msg m = {.kind = MSG_tx_rcpt};
 
@@ -389,11 +389,8 @@ void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes 
         tx_send_later(tx, &(struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = tx->head.id}});
     }
     m.tx_rcpt.id = tx->head.id;
-    m.tx_rcpt.rcpt = (struct recipient){.n = tx->head.rcpt_count++,
-        .forward_path = forward_path,
-        .orcpt = orcpt,
-        .notify = notify,
-        .lane = final ? BYTES(RECIPIENT_LANE_FINAL) : BYTES_NONE};
+    m.tx_rcpt.rcpt = *rcpt;
+    m.tx_rcpt.rcpt.n = tx->head.rcpt_count++;
     tx_send_later(tx, &m);
 }
 
@@ -435,7 +432,7 @@ void depot_tx_body(struct depot_tx *tx, struct bytes body)
     }
 }
 
-void depot_tx_commit(struct depot_tx *tx, const struct envelope_head *display)
+static void tx_commit(struct depot_tx *tx, const struct envelope_head *display, bool joined)
 {
     struct msg m = {.kind = MSG_tx_commit};
 
@@ -450,8 +447,25 @@ void depot_tx_commit(struct depot_tx *tx, const struct envelope_head *display)
     tx->committing = true;
     m.tx_commit.id = tx->head.id;
     m.tx_commit.head = tx->head;
+    m.tx_commit.joined = joined;
     m.tx_commit.head.subject = display->subject;
     tx_send(tx, &m);
+}
+
+void depot_tx_commit(struct depot_tx *tx, const struct envelope_head *display)
+{
+    tx_commit(tx, display, false);
+}
+
+void depot_tx_commit_joined(struct depot_tx *tx, const struct envelope_head *display)
+{
+    ASSERT(!tx->failed); /* or the next would wait for company that never comes */
+    tx_commit(tx, display, true);
+}
+
+bool depot_tx_has_failed(const struct depot_tx *tx)
+{
+    return tx->failed;
 }
 
 void depot_tx_abort(struct depot_tx **tx)

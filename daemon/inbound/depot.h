@@ -50,11 +50,15 @@ struct depot_tx *depot_tx_open(struct depot *d, void *owner, const struct envelo
 struct message_id depot_tx_id(const struct depot_tx *tx);
 const struct envelope_head *depot_tx_head(const struct depot_tx *tx);
 
-/* `final`: there is no alias data for it, so it need not be expanded. */
-void depot_tx_rcpt(struct depot_tx *tx, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final);
+/* Its `n` is the depot's affair; a lane only as envelope.h says for inbound. */
+void depot_tx_rcpt(struct depot_tx *tx, const struct recipient *rcpt);
 void depot_tx_body(struct depot_tx *tx, struct bytes body);
 /* `display`: body_size, flags to add, message_id, subject. `done` follows. */
 void depot_tx_commit(struct depot_tx *tx, const struct envelope_head *display);
+/* The same, and with the next transaction that is committed: both become messages, or none does. Nothing may come between. */
+void depot_tx_commit_joined(struct depot_tx *tx, const struct envelope_head *display);
+/* Queued has refused it before its end: its commit will say so at once. */
+bool depot_tx_has_failed(const struct depot_tx *tx);
 void depot_tx_abort(struct depot_tx **tx);
 /* The client is gone: a committed transaction finishes alone, another one is aborted. */
 void depot_tx_leave(struct depot_tx **tx);

@@ -12,9 +12,7 @@ enum {
 
 struct held_rcpt {
     struct held_rcpt *next;
-    struct bytes forward_path, orcpt;
-    bool final;
-    uint8_t notify;
+    struct recipient rcpt;
     bool blind;
 };
 
@@ -150,25 +148,22 @@ struct letter *letter_new(const struct letter_setup *setup, struct depot_tx *tx)
     return l;
 }
 
-bool letter_rcpt(struct letter *l, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final)
+bool letter_rcpt(struct letter *l, const struct recipient *rcpt)
 {
-    struct held_rcpt *rcpt;
+    struct held_rcpt *held;
     void *memory;
 
     if (!l->split) {
-        depot_tx_rcpt(l->copies[0].tx, forward_path, orcpt, notify, final);
+        depot_tx_rcpt(l->copies[0].tx, rcpt);
         return true;
     }
-    if (!is_ok(arena_take(&l->arena, sizeof *rcpt, &memory)))
+    if (!is_ok(arena_take(&l->arena, sizeof *held, &memory)))
         return false;
-    rcpt = memory;
-    rcpt->notify = notify;
-    rcpt->final = final;
-    if (!is_ok(arena_copy(&l->arena, forward_path, &rcpt->forward_path)) ||
-        !is_ok(arena_copy(&l->arena, orcpt, &rcpt->orcpt)))
+    held = memory;
+    if (!is_ok(recipient_copy(&l->arena, rcpt, &held->rcpt)))
         return false;
-    *l->rcpts_end = rcpt;
-    l->rcpts_end = &rcpt->next;
+    *l->rcpts_end = held;
+    l->rcpts_end = &held->next;
     return true;
 }
 
@@ -233,9 +228,9 @@ static void trace_put(struct letter *l, struct copy *c)
 
 static void blind_mark(struct letter *l, struct bytes address)
 {
-    for (struct held_rcpt *rcpt = l->rcpts; rcpt != NULL; rcpt = rcpt->next)
-        if (bytes_equal_nocase(rcpt->forward_path, address))
-            rcpt->blind = true;
+    for (struct held_rcpt *held = l->rcpts; held != NULL; held = held->next)
+        if (bytes_equal_nocase(held->rcpt.forward_path, address))
+            held->blind = true;
 }
 
 static void blind_find(struct letter *l)
@@ -291,7 +286,7 @@ static struct copy *copy_open(struct letter *l)
 }
 
 /* The held header without its empty line, the copy's own Bcc, the empty line. */
-static void copy_begin(struct letter *l, struct copy *c, const struct held_rcpt *blind)
+static void copy_begin(struct letter *l, struct copy *c, const struct recipient *blind)
 {
     struct bytes header = buf_bytes(&l->header);
 
@@ -311,21 +306,21 @@ static void letter_split(struct letter *l)
     bool first_taken = false;
 
     blind_find(l);
-    for (const struct held_rcpt *rcpt = l->rcpts; rcpt != NULL && !l->failed; rcpt = rcpt->next)
-        if (!rcpt->blind) {
-            depot_tx_rcpt(first->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify, rcpt->final);
+    for (const struct held_rcpt *held = l->rcpts; held != NULL && !l->failed; held = held->next)
+        if (!held->blind) {
+            depot_tx_rcpt(first->tx, &held->rcpt);
             first_taken = true;
         }
     if (first_taken)
         copy_begin(l, first, NULL);
-    for (const struct held_rcpt *rcpt = l->rcpts; rcpt != NULL && !l->failed; rcpt = rcpt->next) {
-        struct copy *c = !rcpt->blind ? NULL : first_taken ? copy_open(l) : first;
+    for (const struct held_rcpt *held = l->rcpts; held != NULL && !l->failed; held = held->next) {
+        struct copy *c = !held->blind ? NULL : first_taken ? copy_open(l) : first;
 
         if (c == NULL)
             continue;
         first_taken = true;
-        depot_tx_rcpt(c->tx, rcpt->forward_path, rcpt->orcpt, rcpt->notify, rcpt->final);
-        copy_begin(l, c, rcpt);
+        depot_tx_rcpt(c->tx, &held->rcpt);
+        copy_begin(l, c, &held->rcpt);
     }
     mem_free(l->header.data);
     l->header = (struct buf){.data = NULL};
@@ -376,6 +371,36 @@ void letter_body(struct letter *l, struct bytes body)
         copies_put(l, body);
 }
 
+/* All but one. */
+static void copies_abort(struct letter *l, const struct copy *spared)
+{
+    for (size_t i = 0; i < l->copy_count; i++)
+        if (&l->copies[i] != spared && l->copies[i].tx != NULL) {
+            depot_tx_abort(&l->copies[i].tx);
+            l->open_count--;
+        }
+}
+
+/* (L2). The last commit may end the letter at once, when the queue is known to be gone. */
+static void copies_commit(struct letter *l, struct envelope_head *head)
+{
+    size_t last = l->copy_count - 1;
+
+    for (size_t i = 0; i < l->copy_count; i++)
+        if (depot_tx_has_failed(l->copies[i].tx)) { /* its own end says why */
+            copies_abort(l, &l->copies[i]);
+            head->body_size = l->copies[i].size;
+            depot_tx_commit(l->copies[i].tx, head);
+            return;
+        }
+    for (size_t i = 0; i < last; i++) {
+        head->body_size = l->copies[i].size;
+        depot_tx_commit_joined(l->copies[i].tx, head);
+    }
+    head->body_size = l->copies[last].size;
+    depot_tx_commit(l->copies[last].tx, head);
+}
+
 bool letter_commit(struct letter *l, const struct envelope_head *display, struct reply *refusal_out)
 {
     static uint8_t room[COMPLETION_OUT_SIZE_MIN];
@@ -390,18 +415,12 @@ bool letter_commit(struct letter *l, const struct envelope_head *display, struct
     }
     if (l->failed) {
         *refusal_out = l->refusal;
-        for (size_t i = 0; i < l->copy_count; i++)
-            depot_tx_abort(&l->copies[i].tx);
-        l->copy_count = l->open_count = 0;
+        copies_abort(l, NULL);
         return false;
     }
     if (head.message_id.size == 0 && l->setup.submitted)
         head.message_id = l->made_id;
-    /* The last commit may end the letter at once, when the queue is known to be gone. */
-    for (size_t i = 0, count = l->copy_count; i < count; i++) {
-        head.body_size = l->copies[i].size;
-        depot_tx_commit(l->copies[i].tx, &head);
-    }
+    copies_commit(l, &head);
     return true;
 }
 
@@ -414,7 +433,7 @@ bool letter_done(struct letter *l, const struct depot_tx *tx, enum tx_outcome ou
         l->open_count--;
     }
     if (outcome != TX_ACCEPTED && l->outcome == TX_ACCEPTED) {
-        l->outcome = l->copy_count > 1 && outcome == TX_REFUSED ? TX_TRY_LATER : outcome; /* (L2) */
+        l->outcome = outcome;
         (void)!is_ok(buf_put(&l->reply, bytes_head(reply, LETTER_REPLY_SIZE_MAX)));
     }
     return l->open_count == 0;

@@ -4,13 +4,13 @@
  * For: session.c, on run_dir/inject, on listeners for submission, and where bcc is not "keep". Not for: relayed mail, which goes
  * to the depot as it comes. What is done to the header is smtp/completion.h; the policy is docs/envelope-and-headers.md.
  *   letter = letter_new(&setup, tx);           behind depot_tx_open, whose transaction it takes over
- *   letter_rcpt(letter, path, orcpt, notify, final);  letter_body(letter, octets);     the first octets are our Received field
+ *   letter_rcpt(letter, &rcpt);  letter_body(letter, octets);     the first octets are our Received field
  *   if (!letter_commit(letter, &display, &reply)) ... refused with reply, everything aborted
  *   if (letter_done(letter, tx, outcome, reply)) ... letter_outcome: the last of its transactions is over
  *   letter_free(&letter)                       aborts what is not committed; letter_leave(&letter): the client is gone
  * (L1) With `split` recipients are held until the Bcc fields are known, and the header until its end, both within bounds.
- * (L2) The copies are committed one after another's body; a crash between two commits makes the client send again, and those
- *      whose copy was in get a second one (Q4). A refusal of one makes the whole a refusal that can be tried again.
+ * (L2) All copies become durable in one commit of queued or none does, so a client that got no 250 sends again and nobody gets a
+ *      second copy.
  * Lifetime: from MAIL to the answer; heap. Threads: none. */
 #ifndef MANSIO_INBOUND_LETTER_H
 #define MANSIO_INBOUND_LETTER_H
@@ -38,7 +38,7 @@ struct letter_setup {
 /* NULL when there is no memory: the transaction is still the caller's. */
 struct letter *letter_new(const struct letter_setup *setup, struct depot_tx *tx);
 /* False when there is no memory. */
-bool letter_rcpt(struct letter *l, struct bytes forward_path, struct bytes orcpt, uint8_t notify, bool final);
+bool letter_rcpt(struct letter *l, const struct recipient *rcpt);
 void letter_body(struct letter *l, struct bytes body);
 /* False: refused, and what was there is aborted. `display` as for depot_tx_commit; its body_size is replaced. */
 bool letter_commit(struct letter *l, const struct envelope_head *display, struct reply *refusal_out);

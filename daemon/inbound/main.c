@@ -205,11 +205,12 @@ static void door_fill(struct door *door, const struct inbound *in, const struct 
         .class = class_of(door->class),
         .extensions = SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | SMTP_EXT_ENHANCEDSTATUSCODES |
                       SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN | SMTP_EXT_CHUNKING | SMTP_EXT_XCLIENT |
-                      (starttls ? (uint32_t)SMTP_EXT_STARTTLS : 0),
+                      (starttls ? (uint32_t)SMTP_EXT_STARTTLS : 0) |
+                      (listen == NULL ? (uint32_t)(SMTP_EXT_XVERP | SMTP_EXT_XREFUSED) : 0),
         .auth_without_tls = listen != NULL && listen->auth_without_tls,
         .size_max = cfg->limits.message_size,
         .rcpt_max = cfg->limits.recipients,
-        .error_max = cfg->limits.errors,
+        .error_max = listen == NULL ? 0 : cfg->limits.errors, /* sendmail may have many unknown recipients */
         .received_max = cfg->limits.received,
         .vrfy = listen != NULL ? (enum smtp_vrfy)listen->vrfy : SMTP_VRFY_NONCOMMITTAL,
         .expn_noncommittal = listen != NULL && listen->expn_noncommittal,

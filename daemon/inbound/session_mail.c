@@ -96,6 +96,7 @@ void session_check_mail(struct session *s, const struct smtp_mail *mail)
     }
     s->size_max = 0;
     s->size_declared = mail->size;
+    s->verp = mail->verp;
     s->tx = depot_tx_open(s->in->depot, s, &head, &refusal, &words);
     switch (refusal) {
     case DEPOT_OPEN:
@@ -117,23 +118,66 @@ void session_check_mail(struct session *s, const struct smtp_mail *mail)
     }
 }
 
-static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, struct bytes forward_path, bool final)
+/* The recipient is taken as it is, or with the reason why it is refused (RECIPIENT_LANE_REFUSED). */
+static void rcpt_put(struct session *s, struct recipient *rcpt)
 {
     if (s->verifying) {
         answer_yes(s, (struct message_id){0}, (struct walltime){0});
         return;
     }
     if (s->letter == NULL) {
-        depot_tx_rcpt(s->tx, forward_path, rcpt->orcpt, rcpt->notify, final);
-    } else if (!letter_rcpt(s->letter, forward_path, rcpt->orcpt, rcpt->notify, final)) {
+        depot_tx_rcpt(s->tx, rcpt);
+    } else if (!letter_rcpt(s->letter, rcpt)) {
         session_answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
         return;
     }
     answer_yes(s, (struct message_id){0}, (struct walltime){0});
 }
 
+/* A refusal for good, of which the client wants the sender told by mail, goes into the queue with its reason. */
+static void rcpt_refuse(struct session *s, const struct smtp_rcpt *asked, struct reply reply)
+{
+    uint8_t status_room[16], text_room[REPLY_LINE_SIZE_MAX];
+    struct buf status = BUF(status_room), text = BUF(text_room);
+    struct result r = enhanced_status_put(&status, reply.status);
+
+    if (is_ok(r))
+        r = buf_put(&text, reply.text);
+    if (!asked->tell_refusal || reply.code < 500 || reply.status.class == 0 || !is_ok(r)) {
+        session_answer_no(s, reply);
+        return;
+    }
+    s->rcpt_why = NULL;
+    rcpt_put(s, &(struct recipient){.forward_path = asked->forward_path.text,
+                    .orcpt = asked->orcpt,
+                    .notify = asked->notify,
+                    .lane = BYTES(RECIPIENT_LANE_REFUSED),
+                    .last_status = buf_bytes(&status),
+                    .last_reply = buf_bytes(&text)});
+}
+
+static void rcpt_take(struct session *s, const struct smtp_rcpt *asked, struct bytes forward_path, bool final)
+{
+    uint8_t room[ADDRESS_SIZE_MAX];
+    struct buf sender = BUF(room);
+    struct recipient rcpt = {.forward_path = forward_path,
+        .orcpt = asked->orcpt,
+        .notify = asked->notify,
+        .lane = final ? BYTES(RECIPIENT_LANE_FINAL) : BYTES_NONE};
+    struct bytes reverse_path = s->verifying ? BYTES_NONE : depot_tx_head(s->tx)->reverse_path;
+
+    if (verp_is_on(s->verp) && reverse_path.size > 0) {
+        if (!is_ok(verp_put(&sender, reverse_path, s->verp, forward_path, true))) {
+            rcpt_refuse(s, asked, REPLY(553, 5, 1, 7, "The sender's address with this recipient in it is too long"));
+            return;
+        }
+        rcpt.sender = buf_bytes(&sender);
+    }
+    rcpt_put(s, &rcpt);
+}
+
 /* What a known domain of ours and the rates say; true when it was refused. */
-static bool rcpt_is_limited(struct session *s, const struct policy_verdict *verdict)
+static bool rcpt_is_limited(struct session *s, const struct smtp_rcpt *rcpt, const struct policy_verdict *verdict)
 {
     struct bytes sender = depot_tx_head(s->tx)->reverse_path;
     ptrdiff_t at = bytes_rindex(sender, '@');
@@ -151,7 +195,7 @@ static bool rcpt_is_limited(struct session *s, const struct policy_verdict *verd
     }
     if (size_max > 0 && s->size_declared > size_max) {
         s->rcpt_why = "size";
-        session_answer_no(s, REPLY(552, 5, 3, 4, "The message is larger than this domain takes"));
+        rcpt_refuse(s, rcpt, REPLY(552, 5, 3, 4, "The message is larger than this domain takes"));
         return true;
     }
     if (size_max > 0 && (s->size_max == 0 || size_max < s->size_max))
@@ -169,7 +213,7 @@ static void recipient_judge(struct session *s, const struct smtp_rcpt *rcpt)
 
     if (bytes_has_8bit(domain)) {
         if (!is_ok(idna_to_ascii(domain, &ascii))) {
-            session_answer_no(s, REPLY(553, 5, 1, 2, "The domain is not a valid internationalized name"));
+            rcpt_refuse(s, rcpt, REPLY(553, 5, 1, 2, "The domain is not a valid internationalized name"));
             return;
         }
         domain = buf_bytes(&ascii);
@@ -177,10 +221,10 @@ static void recipient_judge(struct session *s, const struct smtp_rcpt *rcpt)
     policy_rcpt(s->in->cfg, s->may_relay, &rcpt->forward_path, domain, &room, &verdict);
     if (!verdict.accept) {
         s->rcpt_why = verdict.why;
-        session_answer_no(s, verdict.reply);
+        rcpt_refuse(s, rcpt, verdict.reply);
         return;
     }
-    if (!s->verifying && rcpt_is_limited(s, &verdict))
+    if (!s->verifying && rcpt_is_limited(s, rcpt, &verdict))
         return;
     if (s->verifying && verdict.domain == NULL) {
         session_answer_no(s, REPLY(550, 5, 7, 1, "Not an address of ours"));
@@ -224,7 +268,7 @@ void session_rcpt_known(void *owner, enum rcpt_known known)
         break;
     case RCPT_UNKNOWN:
         s->rcpt_why = "user_unknown";
-        session_answer_no(s, REPLY(550, 5, 1, 1, "There is no such mailbox here"));
+        rcpt_refuse(s, &s->asked, REPLY(550, 5, 1, 1, "There is no such mailbox here"));
         break;
     default:
         s->rcpt_why = "lookup";

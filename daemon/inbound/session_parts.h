@@ -26,6 +26,7 @@ struct session {
     struct clerk_seat login;
     struct letter *letter; /* between us and the depot for what is submitted; it then owns tx */
     struct inquiry_question question;
+    struct verp_delimiters verp; /* of the transaction */
     struct smtp_rcpt asked; /* the recipient of the open question; its views live in the core */
     struct bytes asked_path;
     struct session_id id;

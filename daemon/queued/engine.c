@@ -203,6 +203,7 @@ struct engine_peer *engine_peer_add(struct engine *e, enum ipc_role role, void *
     if (peer == NULL)
         return NULL;
     *peer = (struct engine_peer){.next = e->peers, .role = role, .channel = channel};
+    peer->group_end = &peer->group;
     e->peers = peer;
     if (role == ROLE_INBOUND)
         admission_say(e, peer);
@@ -370,7 +371,7 @@ static struct tx *batch_slice_end(const struct engine *e)
 
     for (struct tx *tx = e->batch.publish; tx != NULL; tx = tx->next) {
         size += tx->body.size;
-        if (size > BATCH_BODY_SIZE_MAX)
+        if (size > BATCH_BODY_SIZE_MAX && !tx->joined)
             return tx->next;
     }
     return NULL;

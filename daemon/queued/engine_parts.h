@@ -43,6 +43,8 @@ struct engine_peer {
     void *channel;
     uint32_t slots; /* workers: as they said hello; 0 before */
     uint32_t in_flight;
+    struct tx *group, **group_end; /* inbound: committed, and waiting for the rest of their company */
+    enum tx_outcome group_failed;  /* TX_ACCEPTED while nothing went wrong */
 };
 
 /* --- transactions (intake.c) --- */
@@ -63,6 +65,8 @@ struct tx {
     uint32_t chunk_count;   /* full chunks handed to spilling */
     bool marked;            /* its spill mark is (about to be) in the store */
     enum tx_outcome failed; /* TX_ACCEPTED while nothing went wrong */
+    bool committed;         /* in the batch or in its peer's group */
+    bool joined;            /* to the next one: both in one commit */
     struct tx *next;        /* in the batch */
 };
 

@@ -170,8 +170,40 @@ void intake_answer(struct engine *e, struct tx *tx, enum tx_outcome outcome)
     }
 }
 
-static RESULT tx_commit(struct engine *e, struct tx *tx, const struct envelope_head *head)
+/* The last of a company has come, or was not to be found: all go into the batch, or all are refused. */
+static void group_close(struct engine *e, struct engine_peer *peer)
 {
+    struct tx *tx = peer->group;
+    enum tx_outcome failed = peer->group_failed;
+
+    if (tx != NULL && failed == TX_ACCEPTED) {
+        *e->batch.publish_end = tx;
+        e->batch.publish_end = peer->group_end;
+    }
+    peer->group = NULL;
+    peer->group_end = &peer->group;
+    peer->group_failed = TX_ACCEPTED;
+    while (tx != NULL && failed != TX_ACCEPTED) {
+        struct tx *next = tx->next;
+        intake_answer(e, tx, failed);
+        tx = next;
+    }
+}
+
+/* A commit whose transaction is not there: what was to be durable together with it is not to be. */
+static void group_misses(struct engine *e, struct engine_peer *peer, bool joined)
+{
+    if (!joined && peer->group == NULL)
+        return;
+    peer->group_failed = TX_TRY_LATER;
+    if (!joined)
+        group_close(e, peer);
+}
+
+static RESULT tx_commit(struct engine *e, struct tx *tx, const struct envelope_head *head, bool joined)
+{
+    struct engine_peer *peer = tx->peer;
+
     if (tx->rcpt_count == 0 && tx->failed == TX_ACCEPTED)
         return FAIL(CODE_REFUSED, "commit without a recipient");
     if (!message_id_equal(head->id, tx->id))
@@ -182,20 +214,17 @@ static RESULT tx_commit(struct engine *e, struct tx *tx, const struct envelope_h
         tx_fail(tx, TX_TRY_LATER);
     if (tx->failed == TX_ACCEPTED && !e->open)
         tx_fail(tx, TX_NO_SPACE);
-    if (tx->failed != TX_ACCEPTED) {
-        intake_answer(e, tx, tx->failed);
-        return OK;
-    }
+    if (tx->failed != TX_ACCEPTED)
+        peer->group_failed = tx->failed;
     tx->head.rcpt_count = tx->rcpt_count;
+    tx->committed = true;
+    tx->joined = joined;
     tx->next = NULL;
-    *e->batch.publish_end = tx;
-    e->batch.publish_end = &tx->next;
+    *peer->group_end = tx;
+    peer->group_end = &tx->next;
+    if (!joined)
+        group_close(e, peer);
     return OK;
-}
-
-static bool tx_is_in_batch(const struct engine *e, const struct tx *tx)
-{
-    return tx->next != NULL || e->batch.publish_end == &tx->next;
 }
 
 static RESULT ids_grant(struct engine *e, struct engine_peer *peer, uint32_t count)
@@ -215,7 +244,7 @@ static RESULT ids_grant(struct engine *e, struct engine_peer *peer, uint32_t cou
 
 static RESULT tx_receive(struct engine *e, struct tx *tx, const struct msg *msg)
 {
-    if (tx_is_in_batch(e, tx))
+    if (tx->committed)
         return FAIL(CODE_REFUSED, "frame for a transaction that was committed");
     switch (msg->kind) {
     case MSG_tx_rcpt:
@@ -228,7 +257,7 @@ static RESULT tx_receive(struct engine *e, struct tx *tx, const struct msg *msg)
         tx_body_add(e, tx, msg->tx_body.body);
         return OK;
     case MSG_tx_commit:
-        return tx_commit(e, tx, &msg->tx_commit.head);
+        return tx_commit(e, tx, &msg->tx_commit.head, msg->tx_commit.joined);
     default:
         tx_forget(e, tx);
         return OK;
@@ -263,6 +292,8 @@ RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct m
     struct tx *tx = map_get(&e->transactions, id.value);
     if (tx == NULL || tx->peer != peer) {
         LOG(FRAME_STALE, LOG_STR("frame", msg_name(msg->kind)), LOG_MSG("id", id));
+        if (msg->kind == MSG_tx_commit)
+            group_misses(e, peer, msg->tx_commit.joined);
         return OK;
     }
     return tx_receive(e, tx, msg);
@@ -272,7 +303,9 @@ void intake_peer_gone(struct engine *e, struct engine_peer *peer)
 {
     bool found = true;
 
-    while (found) { /* removal moves slots: begin anew after each */
+    for (struct tx *tx = peer->group; tx != NULL; tx = tx->next)
+        tx->committed = false; /* the rest of their company will not come */
+    while (found) {            /* removal moves slots: begin anew after each */
         void *value = NULL;
         found = false;
         for (size_t i = 0; map_next(&e->transactions, &i, &value);) {
@@ -280,7 +313,7 @@ void intake_peer_gone(struct engine *e, struct engine_peer *peer)
             if (tx->peer != peer)
                 continue;
             tx->peer = NULL;
-            if (tx_is_in_batch(e, tx))
+            if (tx->committed)
                 continue; /* it is committed; that nobody hears of it is the client's lost reply */
             tx_forget(e, tx);
             found = true;
@@ -301,6 +334,7 @@ void intake_spilled(struct engine *e, const struct spill *spill)
 RESULT intake_refused(struct engine *e, const struct envelope_head *head, const struct recipient *rcpt,
     const struct route_choice *choice, struct bytes content, struct walltime now)
 {
+    struct envelope_head whose = *head;
     struct dsn_recipient told = {
         .forward_path = rcpt->forward_path,
         .orcpt = rcpt->orcpt,
@@ -310,8 +344,14 @@ RESULT intake_refused(struct engine *e, const struct envelope_head *head, const 
     };
     struct message_id dsn = {0};
 
-    if (dsn_wanted(DSN_FAILED, head, rcpt))
-        TRY(outcome_notify(e, DSN_FAILED, head, &told, 1, content, now, &dsn));
+    if (bytes_equal(rcpt->lane, BYTES(RECIPIENT_LANE_REFUSED))) {
+        told.status = rcpt->last_status;
+        told.reply = rcpt->last_reply;
+    }
+    if (rcpt->sender.size > 0)
+        whose.reverse_path = rcpt->sender;
+    if (dsn_wanted(DSN_FAILED, &whose, rcpt))
+        TRY(outcome_notify(e, DSN_FAILED, &whose, &told, 1, content, now, &dsn));
     return effect_add(e, &(struct effect){.kind = EFFECT_FAILED,
                              .id = head->id,
                              .n = rcpt->n,
@@ -340,8 +380,10 @@ static RESULT publish_recipient(
     struct route_choice choice;
     bool fresh = true;
 
-    TRY(engine_route_first(e, &at->rcpt, &lane, &choice));
     *kept_out = false;
+    if (bytes_equal(at->rcpt.lane, BYTES(RECIPIENT_LANE_REFUSED)))
+        return publish_refused(e, tx, at, &(struct route_choice){.kind = ROUTE_CHOICE_ERROR}, now);
+    TRY(engine_route_first(e, &at->rcpt, &lane, &choice));
     if (choice.kind == ROUTE_CHOICE_DISCARD)
         return effect_add(
             e, &(struct effect){.kind = EFFECT_DISCARDED, .id = tx->id, .n = at->rcpt.n, .to = at->rcpt.forward_path});

@@ -77,16 +77,22 @@ static RESULT history_say(struct engine *e, enum attempt_kind kind, const struct
     return store_history_put(e->store, head->id, now, buf_bytes(&row));
 }
 
-static RESULT bounce_send(struct engine *e, struct bounce *b, struct walltime now)
+static RESULT bounce_tell(struct engine *e, const struct envelope_head *head, const struct dsn_recipient *list,
+    size_t count, struct walltime now)
 {
     struct bytes content;
     struct message_id dsn;
 
+    if (!is_ok(store_body_get(e->store, head->id, 0, DSN_ORIGINAL_SIZE_MAX, &content)))
+        content = BYTES_NONE; /* a damaged body must not keep the sender from being told */
+    return outcome_notify(e, DSN_FAILED, head, list, count, content, now, &dsn);
+}
+
+static RESULT bounce_send(struct engine *e, struct bounce *b, struct walltime now)
+{
     if (b->count == 0)
         return OK;
-    if (!is_ok(store_body_get(e->store, b->head.id, 0, DSN_ORIGINAL_SIZE_MAX, &content)))
-        content = BYTES_NONE; /* a damaged body must not keep the sender from being told */
-    TRY(outcome_notify(e, DSN_FAILED, &b->head, b->list, b->count, content, now, &dsn));
+    TRY(bounce_tell(e, &b->head, b->list, b->count, now));
     b->count = 0;
     return OK;
 }
@@ -95,16 +101,24 @@ static RESULT bounce_one(
     struct engine *e, struct bounce *b, const struct recipient *rcpt, struct bytes reason, struct walltime now)
 {
     struct bytes reply = reason.size > 0 ? reason : BYTES("returned to its sender by the postmaster");
+    struct envelope_head whose = b->head;
 
-    if (dsn_wanted(DSN_FAILED, &b->head, rcpt)) {
-        if (b->count == JOB_RCPT_COUNT_MAX)
-            TRY(bounce_send(e, b, now));
-        b->list[b->count++] = (struct dsn_recipient){.forward_path = rcpt->forward_path,
+    if (rcpt->sender.size > 0)
+        whose.reverse_path = rcpt->sender;
+    if (dsn_wanted(DSN_FAILED, &whose, rcpt)) {
+        struct dsn_recipient told = {.forward_path = rcpt->forward_path,
             .orcpt = rcpt->orcpt,
             .status = BYTES("5.0.0"),
             .reply = reply,
             .last_attempt = now,
             .attempts = rcpt->attempts};
+
+        if (b->count == JOB_RCPT_COUNT_MAX)
+            TRY(bounce_send(e, b, now));
+        if (rcpt->sender.size > 0) /* a reverse-path of its own: a notification of its own */
+            TRY(bounce_tell(e, &whose, &told, 1, now));
+        else
+            b->list[b->count++] = told;
     }
     TRY(history_say(e, ATTEMPT_FAILED, &b->head, rcpt, reply, now));
     TRY(store_recipient_delete(e->store, b->head.id, rcpt));

@@ -273,12 +273,82 @@ class Modes(SendmailCase):
                            (("resend", message["id"], "--to", "a@b\nBcc: c@d"), 64), (("resend", message["id"], "--to", "a b@c"), 1)):
             self.assertEqual(code, self.m.queuectl(*args).returncode, args)
 
-    def test_refused_recipient(self):
-        self.house(config='domain "small.test" { deliver = "discard" users = { alice } }')
-        r = self.call("user@out.test", "nobody-here@small.test", stdin=b"Subject: partly\n\nbody\n", code=67)
-        self.assertIn(b"nobody-here@small.test: 550 5.1.1", r.stderr)
-        self.assertEqual(["user@out.test"], self.recipients("partly"))
+    def test_refused_recipients(self):
+        """All refused: nothing is sent, and the status says so. Some: the others get it, and the sender is told of these by mail."""
+        self.house(config='domain "small.test" { deliver = "discard" users = { alice } }\n'
+                          'domain "shut.test" { deliver = "error:5.7.1 we are shut" }', limits="recipients = 100")
+        message = b"Subject: partly\n\nbody\n"
+        r = self.call("no1@small.test", "no2@small.test", stdin=message, code=67)
+        for n in (b"no1", b"no2"):
+            self.assertIn(n + b"@small.test: 550 5.1.1", r.stderr)
         self.call("-bv", "nobody-here@small.test", code=67)
+        self.assertEqual(([], []), (self.out.messages, self.m.list()))
+        r = self.call("-f", "sender@x.test", "no@small.test", "user@out.test", "any@shut.test", stdin=message)
+        self.assertEqual((b"", b""), (r.stdout, r.stderr))
+        self.assertEqual([["sender@x.test"], ["sender@x.test"], ["user@out.test"]],
+                         sorted(m.recipients for m in self.arrived("partly", 3)))
+        reports = [m for m in self.out.messages if m.recipients == ["sender@x.test"]]
+        self.assertEqual(["", ""], [m.sender for m in reports])
+        for address, status, words in ((b"no@small.test", b"5.1.1", b"no such mailbox"), (b"any@shut.test", b"5.7.1", b"we are shut")):
+            report = [m.content for m in reports if b"rfc822; " + address in m.content]
+            self.assertEqual(1, len(report))
+            self.assertIn(b"Status: " + status, report[0])
+            self.assertIn(words, report[0])
+        self.assertIn(b"no@small.test: 550", self.call("-v", "no@small.test", "user@out.test", stdin=message).stderr)
+        self.call("-f", "<>", "no@small.test", "user@out.test", stdin=b"Subject: null-partly\n\nbody\n")
+        self.assertEqual(["user@out.test"], self.recipients("null-partly"))
+        self.call("-N", "never", "no@small.test", "user@out.test", stdin=b"Subject: never-partly\n\nbody\n")
+        self.assertEqual(["user@out.test"], self.recipients("never-partly"))
+
+    def test_many_refused(self):
+        """More of them than errors are allowed on a listener, and more than go into one transaction."""
+        self.house(config='domain "small.test" { deliver = "discard" users = { alice } }', limits="recipients = 50 errors = 3")
+        everybody = [f"u{i}@out.test" for i in range(60)]
+        strangers = [f"no{i}@small.test" for i in range(60)]
+        self.call("-f", "sender@x.test", *[a for pair in zip(strangers, everybody) for a in pair], stdin=b"Subject: both\n\nbody\n")
+        self.m.wait_empty()
+        good = [r for m in self.out.messages for r in m.recipients if r != "sender@x.test"]
+        self.assertEqual(sorted(everybody), sorted(good))
+        told = b"".join(m.content for m in self.out.messages if m.recipients == ["sender@x.test"])
+        for address in strangers:
+            self.assertEqual(1, told.count(b"Final-Recipient: rfc822; " + address.encode() + b"\r\n"), address)
+
+    def test_refused_in_session(self):
+        """-bs talks to a program that hears each refusal itself."""
+        self.house(config='domain "small.test" { deliver = "discard" users = { alice } }')
+        r = self.call("-bs", stdin=b"EHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<no@small.test>\r\nRCPT TO:<user@out.test>\r\nQUIT\r\n")
+        self.assertIn(b"\r\n550 5.1.1 ", r.stdout)
+
+    def test_verp(self):
+        """-XV: each recipient gets the message in a transaction of its own, from an address that names them."""
+        self.house(config='domain "small.test" { deliver = "discard" users = { alice } }\n'
+                          'route "dead.test" { via = "error:5.1.2 no such place" }\n'
+                          f'domain "list.test" {{ deliver = "discard" aliases = "{self.file("aliases", "both: c@out.test, d@out.test")}" }}')
+        text = b"Subject: verp\n\nbody\n"
+        self.call("-XV", "-f", "user-bounces@list.test", "a@out.test", "b+tag@out.test", "both@list.test", '"a b"@out.test', stdin=text)
+        senders = {(m.sender, *m.recipients) for m in self.arrived("Subject: verp", 4)}
+        self.assertEqual({("user-bounces+a=out.test@list.test", "a@out.test"),
+                          ("user-bounces+b+tag=out.test@list.test", "b+tag@out.test"),
+                          ("user-bounces+both=list.test@list.test", "c@out.test", "d@out.test"),
+                          ('"user-bounces+a b=out.test"@list.test', '"a b"@out.test')}, senders)
+        self.call("-XV-=", "-f", "owner@x.test", "e@out.test", stdin=b"Subject: other-verp\n\nbody\n")
+        self.assertEqual("owner-e=out.test@x.test", self.arrived("other-verp")[0].sender)
+        self.call("-XV", "-f", "owner@x.test", "no@small.test", "f@out.test", stdin=b"Subject: third-verp\n\nbody\n")
+        self.assertEqual({"owner@x.test", "f@out.test"}, {*self.recipients("third-verp", 2)})
+        self.call("-XV", "-f", "<>", "g@out.test", "h@out.test", stdin=b"Subject: null-verp\n\nbody\n")
+        self.assertEqual([("", ["g@out.test", "h@out.test"])], [(m.sender, sorted(m.recipients)) for m in self.arrived("null-verp")])
+        self.call("-XV..", "-f", "o@x.test", "e@out.test", stdin=text, code=64)
+
+    def test_verp_bounce(self):
+        """A host that refuses one of them: the notification goes to the address that names the one, as plain mail."""
+        far = self.sink(script={"rcpt": lambda s, arg: b"550 5.1.1 no such user\r\n" if b"bad@" in arg else None})
+        self.house(config=f'route "far.test" {{ via = "relay:[127.0.0.1]:{far.port}" }}')
+        self.call("-XV", "-f", "owner@x.test", "good@far.test", "bad@far.test", stdin=b"Subject: bounce-verp\n\nbody\n")
+        report = self.arrived("no such user")[0]
+        self.assertEqual(("", ["owner+bad=far.test@x.test"]), (report.sender, report.recipients))
+        self.m.wait_empty()
+        self.assertEqual([("owner+good=far.test@x.test", ["good@far.test"])], [(m.sender, m.recipients) for m in far.messages])
+        self.assertEqual(1, len(self.out.messages))
 
     def test_many_recipients(self):
         self.house(limits="recipients = 7")

@@ -899,11 +899,122 @@ static void test_what_inbound_found_final_is_not_expanded(void **state)
     assert_string_equal(rows(b, id), "0<0 c@list.test local; ");
 }
 
+/* --- copies of one message that are one commit --- */
+
+static void tx_open(struct bench *b, struct message_id id, const struct recipient *rcpt)
+{
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_begin, .tx_begin = {.id = id}});
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_rcpt, .tx_rcpt = {.id = id, .rcpt = *rcpt}});
+    say(b, b->inbound, (struct msg){.kind = MSG_tx_body, .tx_body = {.id = id, .body = bytes_of(small_body)}});
+}
+
+static void tx_commit_say(struct bench *b, struct message_id id, bool joined)
+{
+    say(b, b->inbound,
+        (struct msg){.kind = MSG_tx_commit,
+            .tx_commit = {.id = id,
+                .joined = joined,
+                .head = {.id = id,
+                    .arrival = b->now,
+                    .reverse_path = BYTES("a@one.test"),
+                    .body_size = sizeof small_body - 1}}});
+}
+
+static struct message_id copy_open(struct bench *b, const char *to)
+{
+    struct message_id id = take_id(b);
+
+    tx_open(b, id, &(struct recipient){.forward_path = bytes_of(to)});
+    return id;
+}
+
+static void test_copies_wait_for_their_company(void **state)
+{
+    struct bench *b = *state;
+    struct message_id first = copy_open(b, "b@two.test"), second = copy_open(b, "c@two.test");
+    struct engine_stats before, after;
+
+    tx_commit_say(b, first, true);
+    turn(b, 0);
+    assert_null(heard_last(b, MSG_tx_done));
+    assert_int_equal(message_count(b), 0);
+    engine_stats_get(b->engine, &before);
+    tx_commit_say(b, second, false);
+    turn(b, 0);
+    engine_stats_get(b->engine, &after);
+    assert_int_equal(heard_count(b, MSG_tx_done), 2);
+    assert_int_equal(message_count(b), 2);
+    assert_int_equal(after.commits - before.commits, 1);
+    copy_open(b, "d@two.test");
+    turn(b, 0);
+    assert_int_equal(heard_count(b, MSG_tx_done), 2);
+}
+
+static void test_copies_fail_together(void **state)
+{
+    struct bench *b = *state;
+    struct message_id first = copy_open(b, "b@two.test"), second = copy_open(b, "c@two.test"), lost = take_id(b);
+
+    tx_commit_say(b, first, true);
+    tx_commit_say(b, lost, true); /* was answered before; perhaps there was no memory for it */
+    tx_commit_say(b, second, false);
+    turn(b, 0);
+    assert_int_equal(heard_count(b, MSG_tx_done), 2);
+    assert_int_equal(heard_last(b, MSG_tx_done)->tx_done.outcome, TX_TRY_LATER);
+    assert_int_equal(message_count(b), 0);
+    accept_one(b, "a@one.test", "b@two.test"); /* who comes next has nothing to do with it */
+    turn(b, 0);
+    assert_int_equal(heard_last(b, MSG_tx_done)->tx_done.outcome, TX_ACCEPTED);
+    assert_int_equal(message_count(b), 1);
+}
+
+static void test_copies_without_their_last_are_nothing(void **state)
+{
+    struct bench *b = *state;
+
+    tx_commit_say(b, copy_open(b, "b@two.test"), true);
+    engine_peer_gone(b->engine, b->inbound, b->now);
+    b->inbound = engine_peer_add(b->engine, ROLE_INBOUND, &in_channel);
+    turn(b, 0);
+    accept_one(b, "a@one.test", "c@two.test");
+    turn(b, 0);
+    assert_int_equal(message_count(b), 1);
+}
+
+/* The sender is told at the address that names the recipient, and nothing of the message stays. */
+static void test_recipient_refused_by_inbound(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = take_id(b);
+
+    tx_open(b, id,
+        &(struct recipient){.forward_path = BYTES("no@two.test"),
+            .sender = BYTES("a+no=two.test@three.test"),
+            .lane = BYTES(RECIPIENT_LANE_REFUSED),
+            .last_status = BYTES("5.1.1"),
+            .last_reply = BYTES("nobody of that name")});
+    tx_commit_say(b, id, false);
+    turn(b, 0);
+    assert_int_equal(heard_last(b, MSG_tx_done)->tx_done.outcome, TX_ACCEPTED);
+    assert_int_equal(message_count(b), 1);
+    turn(b, 0);
+    const struct msg *body = heard_last(b, MSG_job_body);
+    assert_non_null(body);
+    assert_true(bytes_find(body->job_body.body, BYTES("nobody of that name")) >= 0);
+    assert_true(bytes_find(body->job_body.body, BYTES("Status: 5.1.1")) >= 0);
+    assert_true(
+        bytes_equal(heard_last(b, MSG_job_rcpt)->job_rcpt.rcpt.forward_path, BYTES("a+no=two.test@three.test")));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     static const struct CMUnitTest tests[] = {
         CASE(test_accept_is_durable_before_its_answer),
+        CASE(test_copies_wait_for_their_company),
+        CASE(test_copies_fail_together),
+        CASE(test_copies_without_their_last_are_nothing),
+        CASE(test_recipient_refused_by_inbound),
         CASE(test_delivered_message_is_gone),
         CASE(test_deferred_waits_for_its_plan),
         CASE(test_failure_is_told_in_the_same_commit),
