@@ -28,6 +28,7 @@ enum {
     ABANDONED_S = 3600, /* a file that is not whole and that nobody writes */
     FIRST_LINE_SIZE_MAX = 64,
     ENVELOPE_SIZE_MAX = 64 * 1024 * 1024,
+    NOTICE_HEADER_SIZE_MAX = 16384,
 };
 
 static const char magic[] = "mansio-drop 1 ";
@@ -139,6 +140,19 @@ static RESULT file_new(int folder_fd, char name[64], int *fd_out)
     return *fd_out >= 0 ? OK : FAIL_SYS(errno, "cannot make a file in the drop folder");
 }
 
+/* The name as well, for those who may open the folder; for others the folder itself is made so (supervisor/places.c). */
+static RESULT folder_sync(int folder_fd)
+{
+    int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int sys;
+
+    if (fd < 0)
+        return OK;
+    sys = fsync(fd) != 0 ? errno : 0;
+    close(fd);
+    return sys == 0 ? OK : FAIL_SYS(sys, "cannot sync the drop folder");
+}
+
 int sendmail_drop(struct sendmail *s)
 {
     struct stat folder;
@@ -152,6 +166,8 @@ int sendmail_drop(struct sendmail *s)
         r = file_new(folder_fd, name, &fd);
     if (is_ok(r)) {
         r = file_fill(s, fd, &folder);
+        if (is_ok(r))
+            r = folder_sync(folder_fd);
         if (!is_ok(r))
             unlinkat(folder_fd, name, 0);
     }
@@ -257,7 +273,8 @@ RESULT sendmail_drop_read(struct sendmail *s, struct bytes file)
 
 enum fate { FATE_GONE, FATE_LATER, FATE_UNFINISHED, FATE_BAD };
 
-/* The sender was told 0 when the message was dropped, so a refusal now must reach the sender by mail. */
+/* The sender was told 0 when the message was dropped, so a refusal of the whole must reach the sender by mail. (Refused
+ * recipients are told by the daemon.) */
 static void refusal_report(struct sendmail *s)
 {
     static const char text[] = "Subject: Mail could not be sent\r\n"
@@ -266,10 +283,14 @@ static void refusal_report(struct sendmail *s)
                                "A message that you handed in while the mail system was not running was refused\r\n"
                                "when it was started again. The recipients that were refused:\r\n\r\n";
     struct sendmail notice = {.cfg = s->cfg, .user = s->user};
+    struct bytes message = sendmail_input_bytes(&s->message), header;
+    ptrdiff_t end = bytes_find(message, BYTES("\r\n\r\n"));
     struct result r;
 
     if (s->envelope.reverse_path.size == 0)
         return;
+    /* Not all of it: that may be what was too large. */
+    header = bytes_head(message, end < 0 || end > NOTICE_HEADER_SIZE_MAX ? NOTICE_HEADER_SIZE_MAX : (size_t)end);
     arena_init(&notice.arena, s->arena.size_max);
     notice.options.sender = "<>";
     r = sendmail_input_put(&notice.input, BYTES("From: Mail System <MAILER-DAEMON>\r\nTo: <"));
@@ -291,10 +312,10 @@ static void refusal_report(struct sendmail *s)
             r = sendmail_input_put(&notice.input, BYTES("\r\n"));
     }
     if (is_ok(r))
-        r = sendmail_input_put(&notice.input, BYTES("\r\nThe message was:\r\n\r\n"));
+        r = sendmail_input_put(&notice.input, BYTES("\r\nIts header was:\r\n\r\n"));
     if (is_ok(r))
-        r = sendmail_input_put(&notice.input, sendmail_input_bytes(&s->message));
-    notice.input.has_8bit = s->message.has_8bit;
+        r = sendmail_input_put(&notice.input, header);
+    notice.input.has_8bit = bytes_has_8bit(header);
     if (is_ok(r))
         r = sendmail_recipient_add(&notice, s->envelope.reverse_path);
     if (!is_ok(r) || sendmail_message_make(&notice) != EX_OK || sendmail_submit(&notice, false) != EX_OK)

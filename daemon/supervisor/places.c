@@ -1,8 +1,10 @@
 #include "daemon/supervisor/places.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,6 +67,18 @@ static RESULT folder_give(const char *path, const struct rights *owner, struct c
     return sys == 0 ? OK : failed(error_out, path, sys);
 }
 
+/* Who drops a message may not open the folder, so cannot sync it: file systems that know how do it with every name that comes or
+ * goes (ext4). On others the sync of a new file is known to take its name along (xfs, btrfs). */
+static void folder_sync_always(int fd)
+{
+    int flags = 0;
+
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_DIRSYNC_FL) == 0) {
+        flags |= FS_DIRSYNC_FL;
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
 /* Everybody may leave a message for us (sendmail does while nobody answers), nobody may see or remove another's. The folder
  * stays the supervisor's own, whatever user the processes become: nobody else has business in it. */
 static RESULT folder_open_to_all(const char *path, struct config_error *error_out)
@@ -74,6 +88,7 @@ static RESULT folder_open_to_all(const char *path, struct config_error *error_ou
     if (fd < 0)
         return failed(error_out, path, errno);
     int sys = fchmod(fd, 01733) != 0 ? errno : 0;
+    folder_sync_always(fd);
     close(fd);
     return sys == 0 ? OK : failed(error_out, path, sys);
 }

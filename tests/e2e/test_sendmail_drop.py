@@ -170,11 +170,34 @@ class Drop(SendmailCase):
         self.m.stop()
         self.call("-f", "sender@x.test", "nobody-here@small.test", stdin=b"Subject: lost?\n\nbody\n")
         self.m.start()
+        report = self.arrived("Subject: lost?")[0]
+        self.assertEqual((["sender@x.test"], ""), (report.recipients, report.sender))
+        self.assertIn(b"Final-Recipient: rfc822; nobody-here@small.test", report.content)
+        self.assertIn(b"Status: 5.1.1", report.content)
+        wait_until(lambda: not self.dropped(), 10, "an empty drop folder")
+
+    def test_refused_whole_later(self):
+        """What the server takes no more, now that its limit is lower, comes back to the sender."""
+        self.house()
+        self.m.stop()
+        self.call("-f", "sender@x.test", "user@out.test", stdin=b"Subject: too large\n\n" + b"z" * 70 + b"\n" * 40000)
+        with open(self.m.conf) as f:
+            text = f.read()
+        self.m.write(text.replace('min_free = "0"', 'min_free = "0" message_size = "77K"'))
+        self.m.start()
         notice = self.arrived("Mail could not be sent")[0]
         self.assertEqual((["sender@x.test"], ""), (notice.recipients, notice.sender))
-        self.assertIn(b"nobody-here@small.test", notice.content)
-        self.assertIn(b"Subject: lost?", notice.content)
+        self.assertIn(b"user@out.test", notice.content)
+        self.assertIn(b"Subject: too large", notice.content)
+        self.assertLess(len(notice.content), 4096)
         wait_until(lambda: not self.dropped(), 10, "an empty drop folder")
+
+    def test_verp_kept(self):
+        self.house()
+        self.m.stop()
+        self.call("-XV-=", "-f", "list@x.test", "a@out.test", "b@out.test", stdin=b"Subject: verp-drop\n\nbody\n")
+        self.m.start()
+        self.assertEqual({"list-a=out.test@x.test", "list-b=out.test@x.test"}, {m.sender for m in self.arrived("verp-drop", 2)})
 
 
 if __name__ == "__main__":
