@@ -149,7 +149,9 @@ static void session_end_politely(struct smtp_client *c, enum smtp_client_end end
 
 static void session_garbage(struct smtp_client *c, const char *why)
 {
-    struct bytes text = why_put(c, "the host does not speak SMTP as it should", why, state_waits[c->state]);
+    /* A job that is there is about to say MAIL: words do not depend on whether the caller has pulled it yet. */
+    enum client_state waiting = c->state == CLIENT_READY && c->job != NULL ? CLIENT_MAIL : (enum client_state)c->state;
+    struct bytes text = why_put(c, "the host does not speak SMTP as it should", why, state_waits[waiting]);
     session_end(c, SMTP_CLIENT_END_GARBAGE, local_reply(4, 5, 0, text));
 }
 
@@ -212,6 +214,12 @@ static void job_begin(struct smtp_client *c)
     client_enter(c, c->open_transaction ? CLIENT_RSET : CLIENT_MAIL);
 }
 
+static void recipients_open(struct smtp_client *c)
+{
+    c->undecided_count = c->job->rcpt_count;
+    memset(c->rcpt_states, SMTP_CLIENT_RCPT_OPEN, c->job->rcpt_count);
+}
+
 void smtp_client_job_start(struct smtp_client *c, struct instant now, const struct smtp_job *job)
 {
     ASSERT(c->job == NULL && c->state != CLIENT_QUIT && c->state != CLIENT_CLOSED);
@@ -221,24 +229,26 @@ void smtp_client_job_start(struct smtp_client *c, struct instant now, const stru
         buf_reset(&c->transcript);
     c->job = job;
     c->bdat = c->eager = c->data_sent = c->whole_sent = c->body_sent = false;
-    c->replied = c->begun = c->uncertain = c->stale = false;
+    c->replied = c->begun = c->decided = c->uncertain = c->stale = false;
     c->rcpt_sent = c->rcpt_at = c->accepted_count = 0;
-    c->undecided_count = job->rcpt_count;
-    memset(c->rcpt_states, SMTP_CLIENT_RCPT_OPEN, job->rcpt_count);
+    recipients_open(c);
     smtp_dot_init(&c->dot);
     c->body = c->piece = BYTES_NONE;
     c->body_offset = 0;
     c->body_last = job->body_size == 0;
     c->body_wanted = false;
-    if (c->state == CLIENT_READY)
-        job_begin(c);
 }
 
-static void session_ready(struct smtp_client *c)
+bool smtp_client_job_open(const struct smtp_client *c)
 {
-    client_enter(c, CLIENT_READY);
-    if (c->job != NULL)
-        job_begin(c);
+    return c->job != NULL && !c->begun && !c->done_due && c->state != CLIENT_QUIT && c->state != CLIENT_CLOSED;
+}
+
+void smtp_client_job_grow(struct smtp_client *c, const struct smtp_job *job)
+{
+    ASSERT(smtp_client_job_open(c) && job->rcpt_count >= c->job->rcpt_count && job->rcpt_count <= JOB_RCPT_COUNT_MAX);
+    c->job = job;
+    recipients_open(c);
 }
 
 /* The transaction is over, its results wait or are out: back to READY, or an end for a peer that said 421. */
@@ -296,7 +306,7 @@ static void on_ehlo(struct smtp_client *c, struct peer_reply reply)
             return;
         }
     }
-    session_ready(c);
+    client_enter(c, CLIENT_READY);
 }
 
 static void on_starttls(struct smtp_client *c, struct peer_reply reply)
@@ -307,7 +317,7 @@ static void on_starttls(struct smtp_client *c, struct peer_reply reply)
     } else if (c->cfg->tls == SMTP_CLIENT_TLS_REQUIRED) {
         session_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE, reply);
     } else {
-        session_ready(c);
+        client_enter(c, CLIENT_READY);
     }
 }
 
@@ -469,8 +479,8 @@ static bool on_shut_down(struct smtp_client *c, struct peer_reply reply)
     case CLIENT_DOT:
         c->no_reuse = true;
         return false;
-    case CLIENT_READY:
-        session_end(c, SMTP_CLIENT_END_SHUT_DOWN, reply);
+    case CLIENT_READY: /* as an answer to the MAIL that was about to go, if there is a job */
+        session_end(c, c->job != NULL ? SMTP_CLIENT_END_REFUSED_4XX : SMTP_CLIENT_END_SHUT_DOWN, reply);
         return true;
     case CLIENT_QUIT:
         return false;
@@ -614,6 +624,7 @@ static bool result_next(struct smtp_client *c, struct smtp_client_event *event_o
     ASSERT(c->rcpt_states[at] != SMTP_CLIENT_RCPT_DECIDED && c->undecided_count > 0); /* (C2) */
     c->rcpt_states[at] = here ? RCPT_REFUSED_TOLD : SMTP_CLIENT_RCPT_DECIDED;
     c->undecided_count--;
+    c->decided = c->decided || outcome != SMTP_RCPT_AGAIN;
     c->result.at = at + 1;
     if (c->result.scope == RESULT_ONE)
         c->result.scope = RESULT_NONE;
@@ -637,6 +648,7 @@ static void done_next(struct smtp_client *c, struct smtp_client_event *event_out
             .reusable = c->state == CLIENT_READY,
             .uncertain = c->uncertain && c->undecided_count > 0,
             .nothing_sent = !c->body_sent,
+            .decided_some = c->decided,
             .stale = c->stale}};
     c->done_due = false;
     c->job = NULL;
@@ -645,6 +657,9 @@ static void done_next(struct smtp_client *c, struct smtp_client_event *event_out
 
 bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *event_out)
 {
+    /* Not before it is pulled: until the end of the caller's turn a job may grow. */
+    if (c->state == CLIENT_READY && c->job != NULL && !c->begun && !c->done_due)
+        job_begin(c);
     if (c->result.scope != RESULT_NONE && result_next(c, event_out))
         return true;
     if (c->done_due) {

@@ -111,6 +111,7 @@ struct smtp_client_event {
             bool reusable;           /* the session takes another job */
             bool uncertain;          /* the whole message was sent and the undecided ones may have got it (Q4) */
             bool nothing_sent;       /* no octet of the body went out */
+            bool decided_some;       /* a recipient got a result that is not AGAIN */
             bool stale;              /* a kept session turned out to be dead before a reply to this job: dial anew */
         } done;
         struct { /* CLOSE */
@@ -140,6 +141,7 @@ struct smtp_client {
     bool no_reuse;         /* the peer said 421 */
 
     bool begun;     /* this job's transaction has begun */
+    bool decided;   /* one of its recipients is not put off */
     bool replied;   /* this job has got a reply */
     bool bdat;      /* BDAT, not DATA */
     bool eager;     /* BDAT and content go out before the replies to RCPT are there */
@@ -183,6 +185,12 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *cf
  * not have said CLOSE or JOB_DONE without `reusable`. Recipients that cannot go to this peer (SIZE 5.3.4, 8BITMIME 5.6.3,
  * SMTPUTF8 5.6.7, controls in an address 5.1.3) get their result without a word to it. */
 void smtp_client_job_start(struct smtp_client *c, struct instant now, const struct smtp_job *job);
+
+/* A job is there, and nothing of its transaction has been said to the peer or been decided: it may still grow. That ends in
+ * the turn that finds the session ready. */
+bool smtp_client_job_open(const struct smtp_client *c);
+/* Puts in the place of an open job one that takes the same message to its recipients and to more, in whatever order. */
+void smtp_client_job_grow(struct smtp_client *c, const struct smtp_job *job);
 
 /* Octets from the peer; returns how many were eaten. Once STARTTLS has been answered 220, any more plaintext ends the
  * session (RFC 3207 section 6: it may have been injected). */

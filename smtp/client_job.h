@@ -14,6 +14,7 @@ struct smtp_job_rcpt {
         forward_path_ascii; /* the same with A-labels, for a peer without SMTPUTF8; empty: none, or not needed */
     struct bytes orcpt;     /* "rfc822;decoded-address", empty: none */
     uint8_t notify;         /* enum dsn_notify; 0: none */
+    uint32_t n;             /* the caller's number for it; the client does not look at it */
 };
 
 struct smtp_job {

@@ -254,6 +254,7 @@ static void session_begin(struct courier *k, unsigned slot, bool again)
             .forward_path_ascii = k->job->forward_paths_ascii == NULL ? BYTES_NONE : k->job->forward_paths_ascii[i],
             .orcpt = rcpt->orcpt,
             .notify = rcpt->notify,
+            .n = rcpt->n,
         };
     }
     ASSERT(count > 0);
@@ -499,8 +500,9 @@ void courier_job_done(struct courier *k, struct instant now, const struct smtp_c
         give_up(k, SMTP_RCPT_DEFERRED); /* nobody is left to get it */
     } else if (event->done.end != SMTP_CLIENT_END_DONE) {
         session_failed(k, event);
-    } else if (k->decided_count == k->decided_before) {
-        /* All were put off, which a session says only behind accepted ones: give in all the same. (K3) */
+    } else if (k->decided_count == k->decided_before && !event->done.decided_some) {
+        /* All were put off, which a session says only behind accepted ones (ours, or those of another courier's job that
+         * shared the transaction): give in all the same. (K3) */
         give_up(k, SMTP_RCPT_DEFERRED);
     } else if (event->done.reusable) {
         session_begin(k, k->session, true);

@@ -48,10 +48,8 @@ static void delivery_free(struct delivery *d)
     asks_drop(d);
     loop_timer_stop(ob->loop, &d->timer);
     for (unsigned i = 0; i < COURIER_DIAL_COUNT; i++)
-        if (d->dials[i] != NULL)
-            link_release(d->dials[i]);
-    if (d->kept != NULL)
-        link_release(d->kept);
+        link_release(&d->dials[i]);
+    link_release(&d->kept);
     *d->at = d->next;
     if (d->next != NULL)
         d->next->at = d->at;
@@ -96,12 +94,7 @@ static void say_end(struct delivery *d, enum lane_verdict verdict, bool uncertai
 /* Without results: queued takes its recipients for deferred, or due again when the worker was to blame. */
 static void delivery_drop(struct delivery *d, enum lane_verdict verdict)
 {
-    struct link *session = d->session;
-
-    if (session != NULL) {
-        d->session = NULL;
-        link_close(session);
-    }
+    link_abandon(&d->session);
     say_end(d, verdict, false, BYTES_NONE);
     delivery_free(d);
 }
@@ -143,52 +136,35 @@ static bool is_no_route(struct result why)
 static void on_dial(struct delivery *d, const struct courier_event *event)
 {
     unsigned slot = event->dial.slot;
-    struct link *l = pool_take_peer(d->ob, &event->dial.peer, d->tls);
-    struct result why;
+    struct link *l = joint_find(d, &event->dial.peer);
 
-    if (l != NULL) {
-        l->delivery = d;
-        l->slot = slot;
-        d->dials[slot] = l;
-        courier_dialed(&d->courier, now_of(d), slot);
+    if (l == NULL)
+        l = pool_take_peer(d, &event->dial.peer);
+    if (l == NULL) {
+        struct result r = link_dial(d, slot, &event->dial.peer);
+        if (!is_ok(r))
+            courier_dial_failed(&d->courier, now_of(d), slot, is_no_route(r), words_of(r));
         return;
     }
-    d->dials[slot] = link_dial(d->ob, d, slot, &event->dial.peer, &why);
-    if (d->dials[slot] == NULL)
-        courier_dial_failed(&d->courier, now_of(d), slot, is_no_route(why), words_of(why));
-}
-
-static void on_drop_dial(struct delivery *d, unsigned slot)
-{
-    struct link *l = d->dials[slot];
-
-    d->dials[slot] = NULL;
-    if (l != NULL)
-        link_release(l);
+    seat_take(&d->dials[slot], l, d, slot);
+    d->dials[slot].dialing = !l->begun;
+    if (l->begun)
+        courier_dialed(&d->courier, now_of(d), slot);
 }
 
 static void on_use_session(struct delivery *d, const struct courier_event *event)
 {
-    struct link *l = d->session;
-
     if (!event->session.again) {
-        if (l != NULL) { /* the one before ends by itself */
-            d->session = NULL;
-            l->delivery = NULL;
-        }
-        if (event->session.slot == COURIER_SLOT_KEPT) {
-            l = d->kept;
-            d->kept = NULL;
-        } else {
-            l = d->dials[event->session.slot];
-            d->dials[event->session.slot] = NULL;
-        }
-        d->session = l;
+        if (d->session_reusable)
+            link_release(&d->session);
+        else
+            seat_leave(&d->session); /* the one before ends by itself */
+        seat_move(event->session.slot == COURIER_SLOT_KEPT ? &d->kept : &d->dials[event->session.slot], &d->session);
     }
-    ASSERT(l != NULL);
+    ASSERT(d->session.link != NULL);
     d->session_reusable = false;
     d->body_wanted = false;
-    link_job_start(l, d, event->session.job, event->session.peer.tls);
+    link_job_start(&d->session, event->session.job, event->session.peer.tls);
 }
 
 static void on_result(struct delivery *d, const struct courier_event *event)
@@ -197,7 +173,8 @@ static void on_result(struct delivery *d, const struct courier_event *event)
         [SMTP_RCPT_DELIVERED] = JOB_DELIVERED, [SMTP_RCPT_DEFERRED] = JOB_DEFERRED, [SMTP_RCPT_FAILED] = JOB_FAILED};
     uint8_t status_octets[16], address_octets[DNS_ADDRESS_TEXT_SIZE_MAX + 1], tls_octets[128];
     struct buf status = BUF(status_octets), address = BUF(address_octets), tls = BUF(tls_octets);
-    const struct tls *secured = d->session != NULL ? conn_tls(d->session->io) : NULL;
+    const struct link *l = d->session.link;
+    const struct tls *secured = l != NULL ? conn_tls(l->io) : NULL;
     struct msg m = {.kind = MSG_job_result};
 
     ASSERT(event->result.index < d->rcpt_count && event->result.outcome < COUNT_OF(OUTCOMES));
@@ -207,7 +184,7 @@ static void on_result(struct delivery *d, const struct courier_event *event)
         buf_reset(&address);
     if (secured != NULL &&
         (!is_ok(buf_put(&tls, tls_version(secured))) || !is_ok(buf_put_octet(&tls, ' ')) ||
-            !is_ok(buf_put(&tls, tls_cipher(secured))) || !is_ok(buf_put_str(&tls, link_tls_proof(d->session)))))
+            !is_ok(buf_put(&tls, tls_cipher(secured))) || !is_ok(buf_put_str(&tls, link_tls_proof(l)))))
         buf_reset(&tls);
     m.job_result = (struct msg_job_result){
         .job = d->id,
@@ -226,16 +203,15 @@ static void on_result(struct delivery *d, const struct courier_event *event)
 
 static void on_finished(struct delivery *d, const struct courier_event *event)
 {
-    struct link *l = d->session;
+    const struct link *l = d->session.link;
 
     say_end(d, event->finished.verdict, event->finished.uncertain,
         l != NULL ? bytes_head(smtp_client_transcript(&l->client), ATTEMPT_TRANSCRIPT_SIZE_MAX)
                   : event->finished.error);
-    d->session = NULL;
-    if (l != NULL && d->session_reusable)
-        link_release(l);
-    else if (l != NULL)
-        l->delivery = NULL; /* its client ends it */
+    if (d->session_reusable)
+        link_release(&d->session);
+    else
+        seat_leave(&d->session); /* its client ends it */
     delivery_free(d);
 }
 
@@ -259,7 +235,7 @@ static bool delivery_pull(struct delivery *d)
             on_dial(d, &event);
             break;
         case COURIER_DROP_DIAL:
-            on_drop_dial(d, event.slot);
+            link_release(&d->dials[event.slot]);
             break;
         case COURIER_USE_SESSION:
             on_use_session(d, &event);
@@ -307,27 +283,28 @@ void delivery_on_answer(void *owner, uint64_t user, struct resolver_token token,
 
 /* --- what links say --- */
 
-void delivery_dialed(struct delivery *d, struct link *l)
+void delivery_dialed(struct seat *s)
 {
-    courier_dialed(&d->courier, now_of(d), l->slot);
+    struct delivery *d = s->delivery;
+
+    courier_dialed(&d->courier, now_of(d), s->slot);
     (void)delivery_pull(d);
 }
 
-void delivery_dial_failed(struct delivery *d, struct link *l, struct result why)
+void delivery_dial_failed(struct seat *s, struct result why)
 {
-    unsigned slot = l->slot;
+    struct delivery *d = s->delivery;
 
-    l->delivery = NULL;
-    if (d->dials[slot] != l)
-        return;
-    d->dials[slot] = NULL;
-    courier_dial_failed(&d->courier, now_of(d), slot, is_no_route(why), words_of(why));
+    courier_dial_failed(&d->courier, now_of(d), s->slot, is_no_route(why), words_of(why));
     (void)delivery_pull(d);
 }
 
-void delivery_client_event(struct delivery *d, struct link *l, const struct smtp_client_event *event)
+void delivery_client_event(struct seat *s, const struct smtp_client_event *event)
 {
-    ASSERT(d->session == l);
+    struct delivery *d = s->delivery;
+    const struct link *l = s->link;
+
+    ASSERT(s == &d->session);
     if (event->kind == SMTP_CLIENT_RCPT_RESULT) {
         courier_rcpt_result(&d->courier, now_of(d), event);
         (void)delivery_pull(d);
@@ -336,23 +313,8 @@ void delivery_client_event(struct delivery *d, struct link *l, const struct smtp
     d->session_reusable = event->done.reusable;
     d->body_wanted = false;
     courier_job_done(&d->courier, now_of(d), event);
-    if (!delivery_pull(d))
-        return;
-    if (d->session == l && !d->session_reusable && l->delivery == d && !event->done.reusable) {
-        d->session = NULL;
-        l->delivery = NULL;
-    }
-}
-
-void delivery_link_gone(struct delivery *d, struct link *l)
-{
-    if (d->session == l)
-        d->session = NULL;
-    if (d->kept == l)
-        d->kept = NULL;
-    for (unsigned i = 0; i < COURIER_DIAL_COUNT; i++)
-        if (d->dials[i] == l)
-            d->dials[i] = NULL;
+    if (delivery_pull(d) && d->session.link == l && !event->done.reusable)
+        seat_leave(&d->session);
 }
 
 /* --- the body --- */
@@ -378,7 +340,7 @@ static void body_serve(struct delivery *d)
     uint64_t offset = d->body_offset;
     struct bytes piece = BYTES_NONE;
 
-    if (!d->body_wanted || d->session == NULL)
+    if (!d->body_wanted || d->session.link == NULL)
         return;
     if (offset < d->first.size) {
         piece = bytes_after(d->first, (size_t)offset);
@@ -398,7 +360,7 @@ static void body_serve(struct delivery *d)
     }
     d->body_wanted = false;
     offset += piece.size;
-    link_body(d->session, piece, offset >= d->head.body_size);
+    link_body(d->session.link, piece, offset >= d->head.body_size);
     if (offset < d->head.body_size && !piece_has(&d->ahead, offset))
         body_ask(d, offset);
 }
@@ -590,10 +552,10 @@ void delivery_run(struct outbound *ob, struct job_id id)
     d->cfg = ob->courier;
     d->cfg.tls = client_tls_of(d->tls);
     courier_init(&d->courier, &d->cfg, &d->job, loop_now(ob->loop), rng_next(&ob->rng));
-    d->kept = pool_take_lane(ob, d->lane);
-    if (d->kept != NULL) {
-        d->kept->delivery = d;
-        courier_offer_kept(&d->courier, loop_now(ob->loop), &d->kept->peer);
+    struct link *kept = pool_take_lane(ob, d->lane);
+    if (kept != NULL) {
+        seat_take(&d->kept, kept, d, COURIER_SLOT_KEPT);
+        courier_offer_kept(&d->courier, loop_now(ob->loop), &kept->peer);
     }
     (void)delivery_pull(d);
 }
@@ -604,8 +566,8 @@ void delivery_cancel(struct outbound *ob, struct job_id id)
 
     if (d == NULL)
         return;
-    if (d->running && d->session != NULL && d->body_wanted)
-        link_body_broken(d->session, "the message could not be read from our queue");
+    if (d->running && d->session.link != NULL && d->body_wanted)
+        link_body_broken(d->session.link, "the message could not be read from our queue");
     else
         delivery_drop(d, LANE_OK);
 }

@@ -1,7 +1,7 @@
 /* Design. The client core is pulled in link_turn alone. Whatever ends a wait outside it (a job, a body piece) asks for a turn
  * in the loop's work with link_wake; inside it the loop picks it up.
- * (L1) A link belongs to a delivery (dialing or in session), or waits in the pool, or is on its way out: `delivery` set, `at`
- *      set, or neither.
+ * (L1) A link serves deliveries (dialing or in session), or waits in the pool, or is on its way out: `seats` set, `at`
+ *      set, or neither. More than one seat is taken only by deliveries of one message (joint.c).
  * (L2) After `over` the core is not called any more; the connection closes by itself. */
 #include "daemon/outbound/parts.h"
 
@@ -20,6 +20,39 @@ static struct bytes link_host(const struct link *l)
     return l->peer.host.size > 0 ? l->peer.host : l->peer.unix_path;
 }
 
+/* --- seats --- */
+
+void seat_take(struct seat *s, struct link *l, struct delivery *d, unsigned slot)
+{
+    struct seat **end = &l->seats;
+
+    ASSERT(s->link == NULL);
+    while (*end != NULL)
+        end = &(*end)->next;
+    *s = (struct seat){.link = l, .delivery = d, .at = end, .slot = slot};
+    *end = s;
+}
+
+void seat_leave(struct seat *s)
+{
+    if (s->link == NULL)
+        return;
+    joint_forget(s);
+    *s->at = s->next;
+    if (s->next != NULL)
+        s->next->at = s->at;
+    s->link = NULL;
+    s->in_job = s->untold = s->dialing = false;
+}
+
+void seat_move(struct seat *from, struct seat *to)
+{
+    struct link *l = from->link;
+
+    seat_leave(from);
+    seat_take(to, l, from->delivery, from->slot);
+}
+
 /* --- the pool --- */
 
 static void pool_remove(struct link *l)
@@ -30,6 +63,14 @@ static void pool_remove(struct link *l)
     l->at = NULL;
     l->next = NULL;
     l->ob->pool_count--;
+}
+
+void link_close(struct link *l)
+{
+    if (l->at != NULL)
+        pool_remove(l);
+    l->over = true;
+    conn_close(l->io);
 }
 
 static void link_quit(struct link *l)
@@ -76,23 +117,25 @@ struct link *pool_take_lane(struct outbound *ob, struct bytes lane)
     return NULL;
 }
 
-static bool peer_fits(const struct link *l, const struct courier_peer *peer, enum route_tls level)
+bool link_peer_same(const struct link *l, const struct courier_peer *peer, enum route_tls level, struct bytes lane)
 {
     if (l->level != level)
         return false;
-    if (l->peer.lmtp != peer->lmtp || l->peer.port != peer->port || l->peer.address.family != peer->address.family)
+    /* What was proved there was proved for the domain of its lane. */
+    if ((level == ROUTE_TLS_SECURE || l->tlsa != NULL) && !bytes_equal(l->lane, lane))
         return false;
-    if (peer->tls == SMTP_CLIENT_TLS_REQUIRED && conn_tls(l->io) == NULL)
+    if (l->peer.lmtp != peer->lmtp || l->peer.port != peer->port || l->peer.address.family != peer->address.family)
         return false;
     if (peer->address.family == 0)
         return bytes_equal(l->peer.unix_path, peer->unix_path);
     return dns_address_equal(&l->peer.address, &peer->address) && bytes_equal_nocase(l->peer.host, peer->host);
 }
 
-struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer, enum route_tls level)
+struct link *pool_take_peer(struct delivery *d, const struct courier_peer *peer)
 {
-    for (struct link *l = ob->pool; l != NULL; l = l->next)
-        if (peer_fits(l, peer, level)) {
+    for (struct link *l = d->ob->pool; l != NULL; l = l->next)
+        if (link_peer_same(l, peer, d->tls, d->lane) &&
+            (peer->tls != SMTP_CLIENT_TLS_REQUIRED || conn_tls(l->io) != NULL)) {
             pool_remove(l);
             return l;
         }
@@ -180,23 +223,51 @@ static RESULT tlsa_ask(struct link *l)
     return OK;
 }
 
+/* All who wait for the dial are told; it is of no use to anybody from here on. */
+static void dials_fail(struct link *l, struct result why)
+{
+    struct seat *s;
+
+    l->over = true;
+    while ((s = l->seats) != NULL) {
+        seat_leave(s);
+        delivery_dial_failed(s, why);
+    }
+}
+
 static void dial_refuse(struct link *l, const char *why)
 {
     LOG(TLS_FAILED, LOG_TEXT("host", link_host(l)), LOG_STR("address", l->address_text), LOG_STR("why", why));
-    if (l->delivery != NULL)
-        delivery_dial_failed(l->delivery, l, FAIL(CODE_REFUSED, why));
+    dials_fail(l, FAIL(CODE_REFUSED, why));
     conn_close(l->io);
+}
+
+static struct seat *seat_dialing(struct link *l)
+{
+    struct seat *s = l->seats;
+
+    while (s != NULL && !s->dialing)
+        s = s->next;
+    return s;
 }
 
 /* Connected, and nothing more to wait for. */
 static void dial_done(struct link *l)
 {
-    if (l->tlsa_failed)
+    struct seat *s;
+
+    if (l->tlsa_failed) {
         dial_refuse(l, "its TLSA records cannot be had");
-    else if (l->tlsa != NULL && l->peer.tls == SMTP_CLIENT_TLS_NONE) /* a second try, after a handshake that failed */
+        return;
+    }
+    if (l->tlsa != NULL && l->peer.tls == SMTP_CLIENT_TLS_NONE) { /* a second try, after a handshake that failed */
         dial_refuse(l, "its TLSA records ask for TLS");
-    else if (l->delivery != NULL)
-        delivery_dialed(l->delivery, l);
+        return;
+    }
+    while ((s = seat_dialing(l)) != NULL) {
+        s->dialing = false;
+        delivery_dialed(s);
+    }
 }
 
 void link_on_tlsa(struct link *l, const struct dns_answer *answer)
@@ -239,13 +310,26 @@ static void link_event(struct link *l, const struct smtp_client_event *event)
         conn_write(l->io, event->bytes);
         break;
     case SMTP_CLIENT_WANT_BODY:
-        ASSERT(l->delivery != NULL);
-        delivery_want_body(l->delivery, event->want.offset);
+        ASSERT(l->seats != NULL);
+        delivery_want_body(l->seats->delivery, event->want.offset);
         break;
     case SMTP_CLIENT_RCPT_RESULT:
+        if (l->joint != NULL) {
+            joint_rcpt_result(l, event);
+            break;
+        }
+        ASSERT(l->seats != NULL);
+        delivery_client_event(l->seats, event);
+        break;
     case SMTP_CLIENT_JOB_DONE:
-        ASSERT(l->delivery != NULL);
-        delivery_client_event(l->delivery, l, event);
+        if (l->joint != NULL) {
+            joint_done(l, event);
+            break;
+        }
+        ASSERT(l->seats != NULL);
+        l->job = NULL;
+        l->seats->in_job = false;
+        delivery_client_event(l->seats, event);
         break;
     case SMTP_CLIENT_START_TLS:
         l->tls_due = true; /* when the input is eaten: plaintext behind the 220 must be seen by the core */
@@ -328,8 +412,8 @@ static void on_input_end(void *owner, struct conn *c)
     struct link *l = owner;
 
     if (!l->begun || l->over) {
-        if (!l->begun && l->delivery != NULL)
-            delivery_dial_failed(l->delivery, l, FAIL(CODE_GONE, "closed before the greeting"));
+        if (!l->begun)
+            dials_fail(l, FAIL(CODE_GONE, "closed before the greeting"));
         conn_close(c);
         return;
     }
@@ -391,8 +475,7 @@ static void on_lost(void *owner, struct conn *c, struct result why)
     if (!l->begun) {
         LOG(CONNECT_FAILED, LOG_TEXT("lane", l->lane), LOG_TEXT("host", link_host(l)),
             LOG_STR("address", l->address_text), LOG_STR("why", words));
-        if (l->delivery != NULL)
-            delivery_dial_failed(l->delivery, l, why);
+        dials_fail(l, why);
         return;
     }
     if (l->over)
@@ -416,11 +499,12 @@ static void on_closed(void *owner, struct conn *c)
     (void)c;
     if (l->at != NULL)
         pool_remove(l);
-    if (l->delivery != NULL)
-        delivery_link_gone(l->delivery, l);
+    while (l->seats != NULL)
+        seat_leave(l->seats);
     if (l->tlsa_open)
         dns_edge_cancel(l->ob->dns, l->tlsa_ask);
     mem_free(l->tlsa);
+    mem_free(l->joint);
     loop_hook_drop(l->ob->loop, &l->work);
     mem_free(l);
 }
@@ -438,9 +522,9 @@ static const struct conn_handler LINK_HANDLER = {
 
 /* --- birth, jobs, end --- */
 
-struct link *link_dial(
-    struct outbound *ob, struct delivery *d, unsigned slot, const struct courier_peer *peer, struct result *why_out)
+RESULT link_dial(struct delivery *d, unsigned slot, const struct courier_peer *peer)
 {
+    struct outbound *ob = d->ob;
     struct link *l = mem_take(sizeof *l);
     struct conn_dial to = {
         .local = peer->address.family == 0,
@@ -451,14 +535,10 @@ struct link *link_dial(
     };
     struct buf text;
 
-    if (l == NULL) {
-        *why_out = FAIL(CODE_FULL, "out of memory");
-        return NULL;
-    }
+    if (l == NULL)
+        return FAIL(CODE_FULL, "out of memory");
     memset(l, 0, offsetof(struct link, client));
     l->ob = ob;
-    l->delivery = d;
-    l->slot = slot;
     l->work = (struct loop_hook){.fn = on_work, .ctx = l};
     l->peer = *peer;
     l->peer.host = keep(l->host_room, sizeof l->host_room, peer->host);
@@ -471,18 +551,20 @@ struct link *link_dial(
     l->address_text[text.size] = 0;
     memcpy(to.address, peer->address.octets, sizeof to.address);
     l->level = d->tls;
-    *why_out = tlsa_ask(l);
-    if (is_ok(*why_out))
-        *why_out = conn_dial(ob->room, &to, &LINK_HANDLER, l, &l->io);
-    if (!is_ok(*why_out)) {
+    struct result r = tlsa_ask(l);
+    if (is_ok(r))
+        r = conn_dial(ob->room, &to, &LINK_HANDLER, l, &l->io);
+    if (!is_ok(r)) {
         LOG(CONNECT_FAILED, LOG_TEXT("lane", d->lane), LOG_TEXT("host", peer->host),
-            LOG_STR("address", l->address_text), LOG_STR("why", why_out->why));
+            LOG_STR("address", l->address_text), LOG_STR("why", r.why));
         if (l->tlsa_open)
             dns_edge_cancel(ob->dns, l->tlsa_ask);
         mem_free(l);
-        return NULL;
+        return r;
     }
-    return l;
+    seat_take(&d->dials[slot], l, d, slot);
+    d->dials[slot].dialing = true;
+    return OK;
 }
 
 static void client_begin(struct link *l, enum smtp_client_tls tls)
@@ -508,16 +590,24 @@ static void client_begin(struct link *l, enum smtp_client_tls tls)
     conn_resume(l->io); /* a greeting that came early */
 }
 
-void link_job_start(struct link *l, struct delivery *d, const struct smtp_job *job, enum smtp_client_tls tls)
+void link_job_start(struct seat *s, const struct smtp_job *job, enum smtp_client_tls tls)
 {
-    l->delivery = d;
+    struct link *l = s->link;
+    struct delivery *d = s->delivery;
+
     l->lane = keep(l->lane_room, sizeof l->lane_room, d->lane);
     if (!l->begun)
         client_begin(l, tls);
     if (l->level == ROUTE_TLS_DANE) /* with records no clear second try */
         d->cfg.tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : SMTP_CLIENT_TLS_OPPORTUNISTIC;
-    l->jobs++;
-    smtp_client_job_start(&l->client, loop_now(l->ob->loop), job);
+    s->in_job = true;
+    if (l->joint != NULL) {
+        joint_add(s, job);
+    } else {
+        l->job = job;
+        l->jobs++;
+        smtp_client_job_start(&l->client, loop_now(l->ob->loop), job);
+    }
     link_wake(l);
 }
 
@@ -533,26 +623,36 @@ void link_body_broken(struct link *l, const char *why)
     link_wake(l);
 }
 
-void link_release(struct link *l)
+void link_release(struct seat *s)
 {
-    struct outbound *ob = l->ob;
+    struct link *l = s->link;
 
-    l->delivery = NULL;
-    if (l->over || !l->begun) {
-        link_close(l);
+    if (l == NULL)
         return;
-    }
-    if (ob->draining || l->jobs >= ob->cfg->limits.jobs_per_connection || !smtp_client_idle(&l->client))
+    seat_leave(s);
+    if (l->seats != NULL)
+        return;
+    mem_free(l->joint);
+    l->joint = NULL;
+    if (l->over || !l->begun)
+        link_close(l);
+    else if (l->ob->draining || l->jobs >= l->ob->cfg->limits.jobs_per_connection || !smtp_client_idle(&l->client))
         link_quit(l);
     else
         pool_put(l);
 }
 
-void link_close(struct link *l)
+void link_abandon(struct seat *s)
 {
-    if (l->at != NULL)
-        pool_remove(l);
-    l->delivery = NULL;
-    l->over = true;
-    conn_close(l->io);
+    struct link *l = s->link;
+
+    if (l == NULL)
+        return;
+    seat_leave(s);
+    if (l->seats != NULL && !l->over) {
+        l->late = true; /* although the peer may not read */
+        smtp_client_lost(&l->client, loop_now(l->ob->loop), "a delivery that shared the transaction was called off");
+        link_turn(l);
+    }
+    link_close(l);
 }

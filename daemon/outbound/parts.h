@@ -1,7 +1,8 @@
 /* parts: what the files of outbound share: the process, its deliveries (jobs) and its links (connections).
  *
- * A delivery owns a courier and the message's body window; a link owns a connection and the SMTP client core. While a
- * session runs they know each other; else a delivery waits for DNS or a dial, and a link waits in the pool.
+ * A delivery owns a courier and the message's body window; a link owns a connection and the SMTP client core. While one is
+ * dialed or a session runs they know each other by seats; else a delivery waits for DNS, and a link waits in the pool.
+ * Deliveries of one message whose next hops turn out to be the same host share the dial and the transaction (joint.c).
  * Lifetime: a delivery from job_begin to job_end; a link from its dial to its connection's `closed`. Threads: none. */
 #ifndef MANSIO_OUTBOUND_PARTS_H
 #define MANSIO_OUTBOUND_PARTS_H
@@ -27,19 +28,33 @@ enum {
 struct outbound;
 struct delivery;
 
+struct joint;
+
+/* A delivery's place on a link: it waits for the dial, or has the session. Part of the delivery. */
+struct seat {
+    struct link *link; /* NULL: none */
+    struct delivery *delivery;
+    struct seat *next, **at; /* of the link */
+    unsigned slot;           /* of the delivery's courier, of a dial */
+    bool dialing;            /* it is to be told when the link is connected */
+    bool in_job;             /* its recipients are in the job that the client core has */
+    bool untold;             /* that job is over, and it has not heard yet */
+};
+
 /* A connection to a next hop. */
 struct link {
     struct outbound *ob;
     struct conn *io;
-    struct link *next, **at;   /* in the pool; at is NULL elsewhere */
-    struct delivery *delivery; /* whose dial or session this is */
-    unsigned slot;             /* of the delivery's courier, while dialing */
-    bool begun;                /* the client core is there */
-    bool running;              /* its events are being pulled */
-    bool late;                 /* its time is up: they are pulled although the peer does not read */
-    bool shaking;              /* a TLS handshake is under way */
-    bool over;                 /* CLOSE was pulled, or the connection is gone */
-    bool tls_due;              /* START_TLS was pulled */
+    struct link *next, **at;    /* in the pool; at is NULL elsewhere */
+    struct seat *seats;         /* whose dial or session this is, first come first */
+    const struct smtp_job *job; /* the client core's, while `joint` is NULL */
+    struct joint *joint;        /* several deliveries share, or may share, the next transaction; NULL: no */
+    bool begun;                 /* the client core is there */
+    bool running;               /* its events are being pulled */
+    bool late;                  /* its time is up: they are pulled although the peer does not read */
+    bool shaking;               /* a TLS handshake is under way */
+    bool over;                  /* CLOSE was pulled, or the connection is gone */
+    bool tls_due;               /* START_TLS was pulled */
     uint32_t jobs;
     struct loop_hook work;
     enum route_tls level;
@@ -83,10 +98,10 @@ struct delivery {
     uint64_t body_offset;
     bool body_asked; /* a job_want is under way, for asked_offset */
     uint64_t asked_offset;
-    struct link *session;  /* the link of the running session */
+    struct seat session;   /* of the running session */
     bool session_reusable; /* as its JOB_DONE said */
-    struct link *dials[COURIER_DIAL_COUNT];
-    struct link *kept; /* offered with courier_offer_kept */
+    struct seat dials[COURIER_DIAL_COUNT];
+    struct seat kept; /* offered with courier_offer_kept */
     struct resolver_token asks[MX_ASK_COUNT_MAX];
     bool ask_open[MX_ASK_COUNT_MAX];
     struct loop_timer timer;
@@ -130,29 +145,47 @@ void deliveries_drop(struct outbound *ob);
 void deliveries_free_spare(struct outbound *ob);
 void delivery_on_answer(void *owner, uint64_t user, struct resolver_token token, const struct dns_answer *answer);
 
-/* What a link says of the delivery that it works for. */
-void delivery_dialed(struct delivery *d, struct link *l);
-void delivery_dial_failed(struct delivery *d, struct link *l, struct result why);
-void delivery_client_event(struct delivery *d, struct link *l, const struct smtp_client_event *event);
+/* What a link says to those who sit on it. */
+void delivery_dialed(struct seat *s);
+/* The seat is free already. */
+void delivery_dial_failed(struct seat *s, struct result why);
+void delivery_client_event(struct seat *s, const struct smtp_client_event *event);
 void delivery_want_body(struct delivery *d, uint64_t offset);
-/* The link is about to be freed. */
-void delivery_link_gone(struct delivery *d, struct link *l);
+
+/* --- joint.c --- */
+/* A link to this peer that is being dialed, or whose transaction has not begun, for the same message as d's: with room for
+ * d's recipients and made ready to take them. NULL: none. */
+struct link *joint_find(struct delivery *d, const struct courier_peer *peer);
+/* The seat's recipients join the transaction to come. */
+void joint_add(struct seat *s, const struct smtp_job *job);
+/* Client events of a joint transaction, each to whom it is for. */
+void joint_rcpt_result(struct link *l, const struct smtp_client_event *event);
+void joint_done(struct link *l, const struct smtp_client_event *event);
+/* Results for this seat are not wanted any more. */
+void joint_forget(struct seat *s);
 
 /* --- link.c --- */
-/* Begins to connect; NULL with why_out when the kernel refuses at once. */
-struct link *link_dial(
-    struct outbound *ob, struct delivery *d, unsigned slot, const struct courier_peer *peer, struct result *why_out);
+void seat_take(struct seat *s, struct link *l, struct delivery *d, unsigned slot);
+void seat_move(struct seat *from, struct seat *to);
+/* Without a word to the link: its client ends it. */
+void seat_leave(struct seat *s);
+/* Begins to connect, and takes a seat for the one who waits for that; CODE_… when the kernel refuses at once. */
+RESULT link_dial(struct delivery *d, unsigned slot, const struct courier_peer *peer);
 /* The session of this link takes a job (at once, or when it is greeted). */
-void link_job_start(struct link *l, struct delivery *d, const struct smtp_job *job, enum smtp_client_tls tls);
+void link_job_start(struct seat *s, const struct smtp_job *job, enum smtp_client_tls tls);
 /* The answer to a question of this link's (its user number has LINK_ASK_BIT). */
 void link_on_tlsa(struct link *l, const struct dns_answer *answer);
 /* Body octets that delivery_want_body asked for. */
 void link_body(struct link *l, struct bytes body, bool last);
 void link_body_broken(struct link *l, const char *why);
-/* The delivery is done with a session that may serve another job. */
-void link_release(struct link *l);
+/* The seat is given up; the last one to go leaves a session that may serve another job. */
+void link_release(struct seat *s);
+/* The seat is given up in the middle of a transaction: the link ends, and those who share it are told. */
+void link_abandon(struct seat *s);
 /* At once. */
 void link_close(struct link *l);
+/* Would its session do for a job to this peer under this rule? */
+bool link_peer_same(const struct link *l, const struct courier_peer *peer, enum route_tls level, struct bytes lane);
 /* How the peer's name was proved: "", " verified" or " dane"; for logs, behind version and cipher. */
 const char *link_tls_proof(const struct link *l);
 /* A turn of the client core in the loop's work. */
@@ -160,7 +193,7 @@ void link_wake(struct link *l);
 
 /* Kept links: by lane, or by where they go; taken out of the pool. NULL: none. */
 struct link *pool_take_lane(struct outbound *ob, struct bytes lane);
-struct link *pool_take_peer(struct outbound *ob, const struct courier_peer *peer, enum route_tls level);
+struct link *pool_take_peer(struct delivery *d, const struct courier_peer *peer);
 /* Ends all with QUIT. */
 void pool_quit(struct outbound *ob);
 

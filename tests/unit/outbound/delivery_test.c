@@ -42,6 +42,7 @@ static struct {
     struct listener *listener;
     unsigned connections, open, messages;
     bool in_data, hang_at_dot;
+    unsigned rcpts, rcpts_max; /* of this transaction; 0: no limit */
     struct conn *last;
     char line[1024];
     size_t line_size;
@@ -71,9 +72,12 @@ static void server_line(struct conn *c, const char *line)
         conn_write(c, BYTES("550 5.1.1 no such user\r\n"));
     else if (strncmp(line, "RCPT TO:<later", 14) == 0)
         conn_write(c, BYTES("451 4.2.1 later\r\n"));
+    else if (strncmp(line, "RCPT", 4) == 0 && server.rcpts_max > 0 && server.rcpts++ >= server.rcpts_max)
+        conn_write(c, BYTES("452 4.5.3 too many\r\n"));
     else if (strcmp(line, "DATA") == 0) {
         server.in_data = true;
         server.text_size = 0;
+        server.rcpts = 0;
         conn_write(c, BYTES("354 go\r\n"));
     } else if (strcmp(line, "QUIT") == 0) {
         conn_write(c, BYTES("221 bye\r\n"));
@@ -229,27 +233,48 @@ static void worker_closed(void *ctx, enum channel_end why)
 }
 static const struct channel_handlers WORKER_HANDLERS = {.on_message = worker_message, .on_closed = worker_closed};
 
-/* Gives one job to the given recipients (a NULL ends them). */
-static void give(uint64_t id, const char *const *rcpts, const char *body, size_t body_size)
+/* Gives a job of a message to the given recipients (a NULL ends them), numbered from first_n on. */
+static void give_of(
+    uint64_t job_number, uint64_t message, const char *to_lane, uint32_t first_n, const char *const *rcpts)
 {
-    struct job_id job = {id};
+    struct job_id job = {job_number};
     struct msg m = {.kind = MSG_job_begin};
 
-    queued.results = 0;
-    queued.body = body;
-    queued.body_size = body_size;
     m.job_begin.job = job;
-    m.job_begin.lane = bytes_of(lane);
-    m.job_begin.head = (struct envelope_head){.id = {id}, .reverse_path = BYTES("a@b.example"), .body_size = body_size};
+    m.job_begin.lane = bytes_of(to_lane);
+    m.job_begin.head =
+        (struct envelope_head){.id = {message}, .reverse_path = BYTES("a@b.example"), .body_size = queued.body_size};
     channel_send(queued.channel, &m);
     for (uint32_t n = 0; rcpts[n] != NULL; n++) {
         m = (struct msg){.kind = MSG_job_rcpt};
         m.job_rcpt.job = job;
-        m.job_rcpt.rcpt = (struct recipient){.n = n, .forward_path = bytes_of(rcpts[n]), .lane = bytes_of(lane)};
+        m.job_rcpt.rcpt =
+            (struct recipient){.n = first_n + n, .forward_path = bytes_of(rcpts[n]), .lane = bytes_of(to_lane)};
         channel_send(queued.channel, &m);
     }
     send_body(job, 0, BODY_FRAME_SIZE_MAX);
     channel_send(queued.channel, &(struct msg){.kind = MSG_job_run, .job_run = {.job = job}});
+}
+
+static void give(uint64_t id, const char *const *rcpts, const char *body, size_t body_size)
+{
+    queued.results = 0;
+    queued.body = body;
+    queued.body_size = body_size;
+    give_of(id, id, lane, 0, rcpts);
+}
+
+/* Gives `count` jobs of one message to one recipient each, whose lanes differ and lead to the server all the same. */
+static void give_lanes(uint64_t first_job, uint64_t message, unsigned count, const char *rcpt)
+{
+    const char *const rcpts[] = {rcpt, NULL};
+    char name[96];
+
+    queued.results = 0;
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s,[192.0.2.%u]", lane, i);
+        give_of(first_job + i, message, name, i, rcpts);
+    }
 }
 
 static const char *const ONE[] = {"x@c.example", NULL};
@@ -425,6 +450,152 @@ static void a_cancelled_job_ends(void **state)
     TURN_UNTIL(server.open == 0);
 }
 
+/* --- several jobs, one transaction --- */
+
+static void jobs_of_one_message_share_a_transaction(void **state)
+{
+    static const char *const THREE[] = {"bad@c.example", "ok@c.example", "later@c.example", NULL};
+
+    (void)state;
+    queued.body = SMALL;
+    queued.body_size = sizeof SMALL - 1;
+    give_lanes(1, 7, 5, "x@c.example");
+    give_of(6, 7, lane, 5, THREE);
+    TURN_UNTIL(queued.ends == 6);
+    assert_int_equal(queued.results, 8);
+    for (unsigned n = 0; n < 8; n++)
+        assert_int_equal(queued.outcomes[n], n == 5 ? JOB_FAILED : n == 7 ? JOB_DEFERRED : JOB_DELIVERED);
+    assert_string_equal(queued.replies[5], "550 5.1.1 no such user");
+    assert_int_equal(server.connections, 1);
+    assert_int_equal(server.messages, 1);
+    assert_int_equal(ob.delivery_count, 0);
+    assert_int_equal(ob.pool_count, 1);
+
+    give_lanes(11, 8, 5, "x@c.example"); /* over the kept connection */
+    TURN_UNTIL(queued.ends == 11);
+    assert_int_equal(queued.results, 5);
+    assert_int_equal(server.connections, 1);
+    assert_int_equal(server.messages, 2);
+}
+
+static void jobs_of_two_messages_do_not(void **state)
+{
+    (void)state;
+    queued.body = SMALL;
+    queued.body_size = sizeof SMALL - 1;
+    give_lanes(1, 7, 1, "x@c.example");
+    give_of(2, 8, lane, 1, ONE);
+    TURN_UNTIL(server.connections == 2);
+}
+
+static void a_transaction_has_a_hundred_recipients_at_most(void **state)
+{
+    const char *many[61];
+
+    (void)state;
+    queued.body = SMALL;
+    queued.body_size = sizeof SMALL - 1;
+    for (unsigned i = 0; i < 60; i++)
+        many[i] = "x@c.example";
+    many[60] = NULL;
+    give_of(1, 7, lane, 0, many);
+    give_lanes(2, 7, 40, "y@c.example");
+    TURN_UNTIL(queued.ends == 41);
+    assert_int_equal(server.messages, 1);
+    queued.ends = 0;
+    give_of(101, 9, lane, 0, many);
+    give_lanes(102, 9, 41, "y@c.example");
+    TURN_UNTIL(queued.ends == 42);
+    assert_int_equal(queued.results, 101);
+    assert_int_equal(server.messages, 3);
+}
+
+static void those_put_off_follow_at_once(void **state)
+{
+    (void)state;
+    queued.body = SMALL;
+    queued.body_size = sizeof SMALL - 1;
+    server.rcpts_max = 2;
+    give_lanes(1, 7, 5, "x@c.example");
+    TURN_UNTIL(queued.ends == 5);
+    assert_int_equal(queued.results, 5);
+    for (unsigned n = 0; n < 5; n++)
+        assert_int_equal(queued.outcomes[n], JOB_DELIVERED);
+    assert_int_equal(server.messages, 3);
+    assert_int_equal(server.connections, 1);
+}
+
+static void a_shared_dial_fails_for_all(void **state)
+{
+    (void)state;
+    listener_free(&server.listener);
+    loop_turn(loop, false);
+    queued.body = SMALL;
+    queued.body_size = sizeof SMALL - 1;
+    for (unsigned i = 0; i < 3; i++) { /* one hop each, under three names of one kind of lane */
+        char name[96];
+        snprintf(name, sizeof name, "%s%s", lane, i == 0 ? "" : i == 1 ? "," : ", ");
+        give_of(i + 1, 7, name, i, ONE);
+    }
+    TURN_UNTIL(queued.ends == 3);
+    assert_int_equal(queued.results, 3);
+    for (unsigned n = 0; n < 3; n++)
+        assert_int_equal(queued.outcomes[n], JOB_DEFERRED);
+    assert_int_equal(queued.verdict, LANE_CONNECT_FAILED);
+    assert_int_equal(ob.delivery_count, 0);
+}
+
+static void a_lost_final_reply_is_uncertain_for_all(void **state)
+{
+    (void)state;
+    queued.body = SMALL;
+    queued.body_size = sizeof SMALL - 1;
+    server.hang_at_dot = true;
+    give_lanes(1, 7, 3, "x@c.example");
+    TURN_UNTIL(server.text_size > 0 && !server.in_data && server.last != NULL);
+    conn_close(server.last);
+    TURN_UNTIL(queued.ends == 3);
+    assert_int_equal(queued.results, 3);
+    assert_true(queued.uncertain);
+    assert_int_equal(server.connections, 1); /* nobody tries another host now */
+}
+
+static void one_of_them_is_cancelled(void **state)
+{
+    (void)state;
+    queued.body = SMALL;
+    queued.body_size = sizeof SMALL - 1;
+    server.hang_at_dot = true;
+    give_lanes(1, 7, 3, "x@c.example");
+    TURN_UNTIL(server.text_size > 0 && !server.in_data);
+    channel_send(queued.channel, &(struct msg){.kind = MSG_job_cancel, .job_cancel = {.job = {2}}});
+    TURN_UNTIL(queued.ends == 3);
+    assert_int_equal(queued.results, 2);
+    assert_int_equal(queued.outcomes[0], JOB_DEFERRED);
+    assert_int_equal(queued.outcomes[2], JOB_DEFERRED);
+    assert_int_equal(ob.delivery_count, 0);
+    TURN_UNTIL(server.open == 0);
+}
+
+static void a_large_body_for_several(void **state)
+{
+    size_t size = 700 * 1000;
+    char *body = mem_take(size);
+
+    (void)state;
+    for (size_t i = 0; i < size; i++)
+        body[i] = i % 100 == 98 ? '\r' : i % 100 == 99 ? '\n' : (char)('a' + (i / 100 + i) % 26);
+    queued.body = body;
+    queued.body_size = size;
+    give_lanes(1, 7, 4, "x@c.example");
+    TURN_UNTIL(queued.ends == 4);
+    assert_int_equal(server.messages, 1);
+    assert_int_equal(server.text_size, size);
+    assert_memory_equal(server.text, body, size);
+    assert_true(queued.wants < 20); /* fetched once */
+    mem_free(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +607,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_final_reply_is_uncertain, setup, teardown),
         cmocka_unit_test_setup_teardown(without_queued_nothing_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cancelled_job_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(jobs_of_one_message_share_a_transaction, setup, teardown),
+        cmocka_unit_test_setup_teardown(jobs_of_two_messages_do_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_transaction_has_a_hundred_recipients_at_most, setup, teardown),
+        cmocka_unit_test_setup_teardown(those_put_off_follow_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_shared_dial_fails_for_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_final_reply_is_uncertain_for_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_of_them_is_cancelled, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_body_for_several, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
