@@ -209,6 +209,26 @@ static void bounds_hold(void **state)
     assert_true(is_ok(filter_parse(bytes_of(text), &f, &error)));
 }
 
+/* The bound is on levels within one another, not on how many stand side by side. */
+static void levels_end_where_they_close(void **state)
+{
+    static const char *const pieces[] = {"(held) ", "not held ", "!held ", "(not (held)) "};
+    struct filter f;
+    struct filter_error error;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(pieces); i++) {
+        char text[1024] = "";
+        size_t size = 0;
+
+        for (unsigned n = 0; n < FILTER_DEPTH_MAX + 8; n++)
+            size += (size_t)snprintf(text + size, sizeof text - size, "%s", pieces[i]);
+        struct result r = filter_parse(bytes_of(text), &f, &error);
+        if (!is_ok(r))
+            fail_msg("%s… is refused: %s", pieces[i], r.why);
+    }
+}
+
 /* A message is passed over without its recipients being read, where its head alone decides. */
 static void half_a_subject_may_decide(void **state)
 {
@@ -313,6 +333,7 @@ int main(void)
         cmocka_unit_test(what_it_means),
         cmocka_unit_test(where_it_is_wrong),
         cmocka_unit_test(bounds_hold),
+        cmocka_unit_test(levels_end_where_they_close),
         cmocka_unit_test(half_a_subject_may_decide),
         cmocka_unit_test(ids_bound_the_walk),
         cmocka_unit_test(a_domain_is_found_where_one_must_hold),
