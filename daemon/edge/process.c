@@ -25,6 +25,7 @@ struct process {
     struct config *cfg;
     int log_fd;
     struct loop *loop;
+    struct loop_timer orphan;
     uv_poll_t poll;
     const struct process_handlers *handlers;
     void *ctx;
@@ -236,6 +237,8 @@ void process_free(struct process **p)
     if (q == NULL)
         return;
     log_flush();
+    if (q->loop != NULL)
+        loop_timer_stop(q->loop, &q->orphan);
     loop_free(&q->loop);
     config_free(&q->cfg);
     log_init(&(struct log_config){.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO, .process = "mansiod"});
@@ -297,6 +300,8 @@ static void packet_handle(struct process *p, const struct msg *m, int fd)
         if (fd < 0 || h->on_channel == NULL)
             break;
         h->on_channel(p->ctx, m->sup_channel.peer, m->sup_channel.index, fd);
+        if (m->sup_channel.peer == ROLE_QUEUED)
+            loop_timer_stop(p->loop, &p->orphan);
         return;
     case MSG_sup_credentials:
         if (fd < 0 || h->on_credentials == NULL)
@@ -401,6 +406,17 @@ void process_exit(struct process *p, int status)
         p->status = status;
     p->ended = true;
     loop_stop(p->loop);
+}
+
+static void on_orphan(void *ctx)
+{
+    process_exit(ctx, 1);
+}
+
+void process_orphaned(struct process *p)
+{
+    p->orphan = (struct loop_timer){.fn = on_orphan, .ctx = p};
+    loop_timer_set(p->loop, &p->orphan, instant_after(loop_now(p->loop), PROCESS_ORPHAN_MS));
 }
 
 bool process_is_stopping(const struct process *p)

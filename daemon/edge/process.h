@@ -66,6 +66,12 @@ void process_fail(struct process *p, const char *why);
 /* process_serve returns `status` at the end of this turn. */
 void process_exit(struct process *p, int status);
 
+/* The channel to queued is gone. When queued died, the supervisor soon brings one to the next; when none comes within
+ * PROCESS_ORPHAN_MS, queued lives and has dropped us (out of memory, or a frame it did not like): process_serve returns 1, and
+ * who is started in our place gets channels again. */
+enum { PROCESS_ORPHAN_MS = 30000 };
+void process_orphaned(struct process *p);
+
 /* Whether the drain is for the stop of the whole house and not for a reload. */
 bool process_is_stopping(const struct process *p);
 

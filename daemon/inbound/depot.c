@@ -223,6 +223,8 @@ static void on_closed(void *ctx, enum channel_end why)
     d->id_count = d->id_asked = 0;
     d->id_range_count = 0;
     d->closed = false;
+    if (d->handlers->lost != NULL)
+        d->handlers->lost(d->context);
     for (size_t i = 0; i < TX_BUCKETS; i++) {
         struct depot_tx *tx = d->buckets[i], *next;
 

@@ -27,6 +27,8 @@ struct depot_handlers {
     void (*done)(void *owner, const struct depot_tx *tx, enum tx_outcome outcome, struct bytes reply);
     /* Credit has come for a transaction that had none. */
     void (*credit)(void *owner);
+    /* The channel is gone. May be NULL. */
+    void (*lost)(void *context);
     /* Ids have come where there were none: new mail can be taken. `context` as given to depot_new. */
     void (*stocked)(void *context);
 };

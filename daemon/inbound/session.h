@@ -28,6 +28,9 @@ struct door {
     struct smtp_server_config smtp;
 };
 
+/* By its listen block; `listen` NULL: run_dir/inject. */
+void door_fill(struct door *door, const struct config *cfg, const struct config_listen *listen);
+
 struct inbound {
     struct loop *loop;
     const struct config *cfg;
@@ -43,6 +46,7 @@ struct inbound {
     uint32_t held_count; /* sessions that wait for the answer to an error */
     bool draining;
     void (*stocked)(struct inbound *in); /* mail can be taken */
+    void (*orphaned)(struct inbound *in); /* queued is gone, or has dropped us */
     void (*emptied)(struct inbound *in); /* the last session of a draining process is gone */
 };
 

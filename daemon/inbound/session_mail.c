@@ -360,7 +360,16 @@ static void on_stocked(void *context)
         in->stocked(in);
 }
 
-const struct depot_handlers SESSION_DEPOT_HANDLERS = {.done = on_tx_done, .credit = on_credit, .stocked = on_stocked};
+static void on_queue_lost(void *context)
+{
+    struct inbound *in = context;
+
+    if (in->orphaned != NULL)
+        in->orphaned(in);
+}
+
+const struct depot_handlers SESSION_DEPOT_HANDLERS = {
+    .done = on_tx_done, .credit = on_credit, .stocked = on_stocked, .lost = on_queue_lost};
 
 void session_body(struct session *s, struct bytes body)
 {

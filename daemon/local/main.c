@@ -36,6 +36,8 @@ static void on_closed(void *ctx, enum channel_end why)
     (void)why; /* the channel has logged it */
     channel_free(&local->queued);
     local_jobs_drop(local);
+    if (!local->draining)
+        process_orphaned(local->process);
 }
 
 static const struct channel_handlers CHANNEL_HANDLERS = {.on_message = on_message, .on_closed = on_closed};

@@ -252,10 +252,10 @@ void expand(const struct book *b, const struct config *cfg, struct arena *a, str
     x_out->why = r.why;
     if (r.code == CODE_GONE) {
         x_out->verdict = EXPAND_UNKNOWN;
-    } else if (r.code == CODE_FULL) {
+    } else if (r.code == CODE_FULL && x_out->leaf_count == EXPAND_LEAF_COUNT_MAX) {
         x_out->verdict = EXPAND_TOO_MANY;
         x_out->why = "the address stands for too many recipients";
-    } else if (!is_ok(r)) {
+    } else if (!is_ok(r)) { /* out of memory too: that is no fault of the sender's */
         x_out->verdict = EXPAND_LATER;
     } else if (x_out->leaf_count == 0) {
         x_out->verdict = EXPAND_LOOP;

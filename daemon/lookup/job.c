@@ -69,6 +69,28 @@ RESULT lookup_path_put(struct buf *out, struct bytes path)
     return bytes_has_8bit(domain) ? idna_to_ascii(domain, out) : buf_put(out, domain);
 }
 
+enum rcpt_known lookup_known(const struct lookup_desk *desk, struct bytes path)
+{
+    static const enum rcpt_known words[] = {[BOOK_ALIAS] = RCPT_ALIAS,
+        [BOOK_FINAL] = RCPT_FINAL,
+        [BOOK_UNKNOWN] = RCPT_UNKNOWN,
+        [BOOK_BROKEN] = RCPT_LATER};
+    uint8_t octets[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
+    struct buf ascii = BUF(octets);
+    const struct config_domain *domain;
+
+    if (!is_ok(lookup_path_put(&ascii, path)))
+        return RCPT_UNKNOWN;
+    ptrdiff_t at = bytes_rindex(buf_bytes(&ascii), '@');
+    domain = config_domain_find(desk->cfg, bytes_after(buf_bytes(&ascii), (size_t)at + 1));
+    if (domain == NULL)
+        return RCPT_LATER; /* inbound has another configuration than we: one of us is about to go */
+    enum rcpt_known known = words[book_ask(desk->book, domain, bytes_head(buf_bytes(&ascii), (size_t)at), NULL, NULL)];
+    /* postmaster@ of a domain without mailboxes is somebody else: expansion says who. */
+    bool mailboxes = domain->target.kind != ROUTE_ERROR && domain->target.kind != ROUTE_DISCARD;
+    return known == RCPT_FINAL && !mailboxes ? RCPT_ALIAS : known;
+}
+
 /* --- answers --- */
 
 static void say_result(const struct lookup_desk *desk, const struct lookup_job *job, uint32_t n,

@@ -42,28 +42,6 @@ static void look_for_end(struct lookup *l)
 
 /* --- inbound: who is known --- */
 
-static enum rcpt_known answer_of(const struct lookup *l, struct bytes path)
-{
-    static const enum rcpt_known words[] = {[BOOK_ALIAS] = RCPT_ALIAS,
-        [BOOK_FINAL] = RCPT_FINAL,
-        [BOOK_UNKNOWN] = RCPT_UNKNOWN,
-        [BOOK_BROKEN] = RCPT_LATER};
-    uint8_t octets[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
-    struct buf ascii = BUF(octets);
-    const struct config_domain *domain;
-
-    if (!is_ok(lookup_path_put(&ascii, path)))
-        return RCPT_UNKNOWN;
-    ptrdiff_t at = bytes_rindex(buf_bytes(&ascii), '@');
-    domain = config_domain_find(l->cfg, bytes_after(buf_bytes(&ascii), (size_t)at + 1));
-    if (domain == NULL)
-        return RCPT_LATER; /* inbound has another configuration than we: one of us is about to go */
-    enum rcpt_known known = words[book_ask(&l->book, domain, bytes_head(buf_bytes(&ascii), (size_t)at), NULL, NULL)];
-    /* postmaster@ of a domain without mailboxes is somebody else: expansion says who. */
-    bool mailboxes = domain->target.kind != ROUTE_ERROR && domain->target.kind != ROUTE_DISCARD;
-    return known == RCPT_FINAL && !mailboxes ? RCPT_ALIAS : known;
-}
-
 static void on_question(void *ctx, const struct msg *m)
 {
     struct counter *c = ctx;
@@ -73,7 +51,7 @@ static void on_question(void *ctx, const struct msg *m)
         return;
     look(c->lookup);
     answer.rcpt_answer.session = m->rcpt_ask.session;
-    answer.rcpt_answer.known = answer_of(c->lookup, m->rcpt_ask.path);
+    answer.rcpt_answer.known = lookup_known(&c->lookup->desk, m->rcpt_ask.path);
     channel_send(c->channel, &answer);
 }
 
@@ -153,6 +131,8 @@ static void on_queued_closed(void *ctx, enum channel_end why)
     (void)why; /* the channel has logged it */
     channel_free(&l->desk.queued);
     lookup_jobs_drop(&l->desk);
+    if (!l->draining)
+        process_orphaned(l->process);
     look_for_end(l);
 }
 

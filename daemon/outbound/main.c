@@ -48,6 +48,8 @@ static void on_closed(void *ctx, enum channel_end why)
     (void)why; /* the channel has logged it */
     channel_free(&ob->queued);
     deliveries_drop(ob);
+    if (!ob->draining)
+        process_orphaned(ob->process);
 }
 
 static const struct channel_handlers CHANNEL_HANDLERS = {.on_message = on_message, .on_closed = on_closed};

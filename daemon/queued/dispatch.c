@@ -373,7 +373,7 @@ static RESULT result_take(struct job *job, const struct msg_job_result *m)
         return FAIL(CODE_REFUSED, "result for a recipient that is not in the job");
     if (m->outcome >= JOB_OUTCOME_COUNT)
         return FAIL(CODE_CORRUPT, "unknown outcome");
-    if (m->outcome == JOB_EXPANDED && at->child_count == 0)
+    if (m->outcome == JOB_EXPANDED && at->child_count == 0 && !at->children_lost)
         return FAIL(CODE_REFUSED, "expanded to nobody");
     at->status = words_kept(job, m->status, 16);
     if (at->status.size == 0)
@@ -386,6 +386,11 @@ static RESULT result_take(struct job *job, const struct msg_job_result *m)
     at->address = words_kept(job, m->address, DISPLAY_FIELD_SIZE_MAX);
     at->tls = words_kept(job, m->tls, DISPLAY_FIELD_SIZE_MAX);
     at->outcome = m->outcome;
+    if (m->outcome == JOB_EXPANDED && at->children_lost) {
+        at->outcome = JOB_DEFERRED;
+        at->status = BYTES("4.3.1");
+        at->reply = BYTES("4.3.1 no memory for the recipients that it stands for");
+    }
     at->dsn_passed = m->dsn_passed;
     at->has_result = true;
     return OK;
@@ -410,7 +415,9 @@ static RESULT child_take(struct job *job, const struct msg_job_child *m)
         return FAIL(CODE_REFUSED, "child of a recipient that is not in the job");
     if (path.size == 0 || path.size > ADDRESS_SIZE_MAX || m->text.size == 0)
         return FAIL(CODE_CORRUPT, "child without an address");
-    return expansion_child_take(job, at, m);
+    if (!at->children_lost && !is_ok(expansion_child_take(job, at, m)))
+        at->children_lost = true; /* out of memory: the recipient is expanded again later, as a whole (Q3) */
+    return OK;
 }
 
 /* The slot is free from here on; the recipients stay in flight until their results are durable (E4). */

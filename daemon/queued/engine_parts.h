@@ -94,6 +94,7 @@ struct job_rcpt {
     struct bytes status, reply, host, address, tls;
     struct job_child *children, **children_end; /* JOB_EXPANDED */
     uint32_t child_count;
+    bool children_lost; /* for want of memory */
 };
 
 struct job {

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "tests/sim/lib/house.h"
+#include "tests/sim/lib/kin.h"
 
 enum { CLIENT_PATIENCE_MS = 90 * MINUTE, RCPTS_MAX = 200, BDAT_CHUNK = 20000 };
 
@@ -46,7 +47,8 @@ size_t client_count(void)
 
 /* --- letters --- */
 
-static void address_any(char *out, size_t room, uint32_t n, bool stranger)
+/* aliases_from: with which alias the letter begins, so that it names none twice. */
+static void address_any(char *out, size_t room, uint32_t n, bool stranger, uint32_t aliases_from)
 {
     static const char *const kinds[] = {"ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "grey",
         "grey", "no", "no", "full", "flaky", "never", "forbid"};
@@ -54,9 +56,15 @@ static void address_any(char *out, size_t room, uint32_t n, bool stranger)
 
     do
         d = &places.domains[world_below(places.domain_count)];
-    while ((d->kind != DOMAIN_MX && d->kind != DOMAIN_IMPLICIT && d->kind != DOMAIN_HOME && world_chance(850)) ||
-           (stranger && d->kind != DOMAIN_HOME && world_chance(900)));
-    (void)snprintf(out, room, "%s%u@%s", kinds[world_below(COUNT_OF(kinds))], n, d->name);
+    while ((d->kind != DOMAIN_MX && d->kind != DOMAIN_IMPLICIT && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL &&
+               world_chance(850)) ||
+           (stranger && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL && world_chance(900)));
+    if (d->kind != DOMAIN_LOCAL)
+        (void)snprintf(out, room, "%s%u@%s", kinds[world_below(COUNT_OF(kinds))], n, d->name);
+    else if (world_chance(400))
+        (void)snprintf(out, room, "ok%u@%s", n, d->name);
+    else
+        kin_address(n + aliases_from, out, room);
 }
 
 static void sender_any(char *out, size_t room)
@@ -70,8 +78,12 @@ static void sender_any(char *out, size_t room)
     }
     do
         d = &places.domains[world_below(places.domain_count)];
-    while (d->kind != DOMAIN_MX && d->kind != DOMAIN_HOME && !(d->kind == DOMAIN_GONE && world_chance(100)));
-    (void)snprintf(out, room, "%ss%u@%s", kinds[world_below(COUNT_OF(kinds))], (unsigned)world_below(9), d->name);
+    while (d->kind != DOMAIN_MX && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL &&
+           !(d->kind == DOMAIN_GONE && world_chance(100)));
+    if (d->kind == DOMAIN_LOCAL)
+        (void)snprintf(out, room, "oks%u@%s", (unsigned)world_below(9), d->name);
+    else
+        (void)snprintf(out, room, "%ss%u@%s", kinds[world_below(COUNT_OF(kinds))], (unsigned)world_below(9), d->name);
 }
 
 static uint32_t rcpt_count_any(void)
@@ -151,11 +163,15 @@ static struct letter *letter_any(bool stranger, bool *eight_bit_out)
     sender_any(from, sizeof from);
     struct letter *l = ledger_letter(from, count);
     bool dsn = world_chance(300);
+    uint32_t aliases_from = (uint32_t)world_below(30);
     for (uint32_t i = 0; i < count; i++) {
         struct fate *f = &l->fates[i];
-        address_any(f->address, sizeof f->address, i, stranger);
+        address_any(f->address, sizeof f->address, i, stranger, aliases_from);
         f->notify = dsn ? notifies[world_below(COUNT_OF(notifies))] : 0;
-        f->orcpt = dsn && world_chance(400) ? "first+name@old.test" : NULL;
+        if (dsn && world_chance(400))
+            (void)snprintf(f->orcpt, sizeof f->orcpt, "first+name@old.test");
+        f->expands =
+            domain_of(bytes_of(f->address))->kind == DOMAIN_LOCAL && kin_ask(bytes_of(f->address)) == KIN_ALIAS;
     }
     if (dsn && world_chance(400))
         l->envid = "QQ=31+x";
@@ -348,7 +364,7 @@ static void say_rcpt(struct client *c, const struct fate *f)
             : f->notify == DSN_NOTIFY_SUCCESS ? "SUCCESS"
             : f->notify == DSN_NOTIFY_DELAY   ? "DELAY"
                                               : "SUCCESS,FAILURE,DELAY");
-    say(c, "RCPT TO:<%s>%s%s", f->address, notify, f->orcpt != NULL ? " ORCPT=rfc822;first+2Bname@old.test" : "");
+    say(c, "RCPT TO:<%s>%s%s", f->address, notify, f->orcpt[0] != 0 ? " ORCPT=rfc822;first+2Bname@old.test" : "");
 }
 
 static void say_content(struct client *c)
@@ -372,7 +388,7 @@ static void mail_begin(struct client *c)
     say_mail(c, eight_bit);
     c->state = CLIENT_MAIL;
     if (c->pipelines) {
-        for (uint32_t i = 0; i < c->letter->fate_count; i++)
+        for (uint32_t i = 0; i < c->letter->rcpt_count; i++)
             say_rcpt(c, &c->letter->fates[i]);
         say_content(c);
         c->state = CLIENT_MAIL;
@@ -403,17 +419,22 @@ static void on_rcpt_reply(struct client *c, unsigned code)
     struct fate *f = &c->letter->fates[c->rcpt_at++];
     const struct domain *d = domain_of(bytes_of(f->address));
 
+    bool nobody = d->kind == DOMAIN_LOCAL && kin_ask(bytes_of(f->address)) == KIN_NOBODY;
+
     if (code == 250) {
         c->rcpt_ok++;
         f->accepted = true;
-        if (c->stranger && d->kind != DOMAIN_HOME)
+        if (nobody)
+            world_wrong("%s is accepted, who is nobody", f->address);
+        if (c->stranger && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL)
             world_wrong("a stranger may send to %s", f->address);
         if (d->kind == DOMAIN_REFUSED)
             world_wrong("%s is accepted although its route refuses it", f->address);
-    } else if (code == 550 && !c->stranger && d->kind != DOMAIN_REFUSED) {
+    } else if (code == 550 && !nobody && d->kind != DOMAIN_REFUSED &&
+               (!c->stranger || d->kind == DOMAIN_HOME || d->kind == DOMAIN_LOCAL)) {
         world_wrong("%s is refused: %u", f->address, code);
     }
-    if (c->rcpt_at < c->letter->fate_count) {
+    if (c->rcpt_at < c->letter->rcpt_count) {
         if (!c->pipelines)
             say_rcpt(c, &c->letter->fates[c->rcpt_at]);
         return;

@@ -1,56 +1,10 @@
-#include "tests/sim/lib/house.h"
+#include "tests/sim/lib/house_parts.h"
 
-#include "daemon/inbound/policy.h"
-#include "daemon/inbound/session.h"
-#include "daemon/outbound/parts.h"
-#include "daemon/queued/engine.h"
 #include "tests/support/disk.h"
-#include "tests/support/folder.h"
 
 enum { DOWN_EXCUSE_MS = 15 * MINUTE, TURN_MS = 20 };
 
-struct link_to {
-    struct channel *channel; /* queued's end */
-    struct engine_peer *peer;
-    enum ipc_role role;
-    int fds[2]; /* queued's end, the other end */
-};
-
-struct inbound_process {
-    bool up;
-    struct loop *loop;
-    struct inbound in;
-    struct door door;
-    struct world_timer restart;
-};
-
-struct outbound_process {
-    bool up, draining;
-    struct loop *loop;
-    struct outbound ob;
-    struct bytes self_name;
-    struct dns_endpoint self_endpoint;
-    struct world_timer restart;
-};
-
-static struct {
-    const struct config *cfg;
-    char path[FOLDER_SIZE_MAX];
-    unsigned generation; /* of the path: each power cut makes another */
-    bool disk;
-    uint64_t size_max;
-    struct loop *loop; /* queued's */
-    struct store *store;
-    struct engine *engine;
-    struct link_to links[HOUSE_INBOUND + HOUSE_OUTBOUND];
-    struct inbound_process inbound[HOUSE_INBOUND];
-    struct outbound_process outbound[HOUSE_OUTBOUND];
-    struct world_timer turn, restart;
-    int64_t last_down_ms;
-    size_t cut_at;
-    uint64_t cut_seed;
-    bool in_turn;
-} house;
+struct house house;
 
 /* --- queued --- */
 
@@ -60,7 +14,7 @@ static void turn_at(int64_t at_ms)
         world_timer_set(&house.turn, at_ms);
 }
 
-static void turn_wanted(void)
+void house_turn_wanted(void)
 {
     turn_at(world.now_ms + (int64_t)world_below(TURN_MS));
 }
@@ -106,14 +60,14 @@ static void on_queued_message(void *ctx, const struct msg *m)
         world_wrong("queued does not take %s of %s: %s", msg_name(m->kind), ipc_role_name(link->role), r.why);
         link_drop(link);
     }
-    turn_wanted();
+    house_turn_wanted();
 }
 
 static void on_queued_closed(void *ctx, enum channel_end why)
 {
     (void)why;
     link_drop(ctx);
-    turn_wanted();
+    house_turn_wanted();
 }
 
 static const struct channel_handlers queued_handlers = {.on_message = on_queued_message, .on_closed = on_queued_closed};
@@ -133,7 +87,7 @@ static void port_send(void *context, void *channel, const struct msg *m)
 }
 
 /* A channel between queued and one of the others, when both are up; the other end's descriptor, or -1. */
-static int link_open(unsigned number, enum ipc_role role)
+int house_link_open(unsigned number, enum ipc_role role)
 {
     struct link_to *link = &house.links[number];
 
@@ -149,249 +103,12 @@ static int link_open(unsigned number, enum ipc_role role)
     if (link->peer == NULL) { /* no memory: as in queued.c, the other sees its channel close */
         int fd = link->fds[1];
         channel_free(&link->channel);
-        turn_wanted();
+        house_turn_wanted();
         return fd;
     }
-    turn_wanted();
+    house_turn_wanted();
     return link->fds[1];
 }
-
-/* --- inbound --- */
-
-static void inbound_start(struct inbound_process *p)
-{
-    struct result r;
-
-    p->loop = loop_new();
-    p->in = (struct inbound){.loop = p->loop, .cfg = house.cfg};
-    r = conn_room_new(p->loop, &p->in.room);
-    if (is_ok(r))
-        r = census_open(0, house.cfg->limits.sessions, &p->in.census);
-    ASSERT(is_ok(r));
-    p->in.depot = depot_new(p->loop, &SESSION_DEPOT_HANDLERS, &p->in);
-    if (p->in.depot == NULL) { /* no memory: it fails and is started again */
-        conn_room_free(&p->in.room);
-        loop_free(&p->loop);
-        world_timer_set(&p->restart, world.now_ms + SECOND);
-        return;
-    }
-    p->door = (struct door){.class = LISTEN_SMTP,
-        .smtp = {
-            .hostname = house.cfg->hostname,
-            .class = SMTP_CLASS_MX,
-            .extensions = SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | SMTP_EXT_ENHANCEDSTATUSCODES |
-                          SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN | SMTP_EXT_CHUNKING,
-            .size_max = house.cfg->limits.message_size,
-            .rcpt_max = house.cfg->limits.recipients,
-            .error_max = house.cfg->limits.errors,
-            .received_max = house.cfg->limits.received,
-            .strict_pipelining = true,
-            .idle_timeout_ms = house.cfg->timeouts.server_idle,
-            .data_block_timeout_ms = house.cfg->timeouts.block,
-            .session_max_ms = house.cfg->timeouts.session,
-        }};
-    p->up = true;
-    int fd = link_open((unsigned)(p - house.inbound), ROLE_INBOUND);
-    if (fd >= 0)
-        depot_channel(p->in.depot, fd);
-}
-
-static void on_inbound_restart(void *ctx)
-{
-    inbound_start(ctx);
-}
-
-void house_kill_inbound(unsigned which)
-{
-    struct inbound_process *p = &house.inbound[which];
-    struct link_to *link = &house.links[which];
-
-    if (!p->up)
-        return;
-    world_say("inbound %u dies", which);
-    p->up = false;
-    house.last_down_ms = world.now_ms;
-    if (link->channel != NULL)
-        edge_channel_die(link->fds[1]);
-    edge_room_kill(p->in.room);
-    conn_room_free(&p->in.room);
-    depot_free(&p->in.depot);
-    census_close(&p->in.census);
-    loop_free(&p->loop);
-    world_timer_set(&p->restart, world.now_ms + world_between(50, 5000));
-}
-
-struct net_end *house_connect(const struct dns_address *from, const struct net_traits *traits)
-{
-    struct inbound_process *p = &house.inbound[world_below(HOUSE_INBOUND)];
-    struct net_end *near, *far;
-
-    if (!p->up || !depot_is_stocked(p->in.depot))
-        return NULL;
-    net_pair(traits, &near, &far);
-    session_new(&p->in, &p->door, edge_descriptor(near, from));
-    return far;
-}
-
-/* --- outbound --- */
-
-static void on_outbound_message(void *ctx, const struct msg *m)
-{
-    struct outbound_process *p = ctx;
-
-    switch (m->kind) {
-    case MSG_job_begin:
-        delivery_begin(&p->ob, &m->job_begin);
-        break;
-    case MSG_job_rcpt:
-        delivery_rcpt(&p->ob, &m->job_rcpt);
-        break;
-    case MSG_job_body:
-        delivery_body(&p->ob, &m->job_body);
-        break;
-    case MSG_job_run:
-        delivery_run(&p->ob, m->job_run.job);
-        break;
-    case MSG_job_cancel:
-        delivery_cancel(&p->ob, m->job_cancel.job);
-        break;
-    default:
-        break;
-    }
-}
-
-static void on_outbound_closed(void *ctx, enum channel_end why)
-{
-    struct outbound_process *p = ctx;
-
-    (void)why;
-    channel_free(&p->ob.queued);
-    deliveries_drop(&p->ob);
-}
-
-static const struct channel_handlers outbound_handlers = {
-    .on_message = on_outbound_message, .on_closed = on_outbound_closed};
-
-static void say_hello(struct outbound_process *p, uint32_t slots)
-{
-    if (p->ob.queued != NULL)
-        channel_send(p->ob.queued,
-            &(struct msg){.kind = MSG_worker_hello, .worker_hello = {.kind = ROLE_OUTBOUND, .slots = slots}});
-}
-
-static void outbound_link(struct outbound_process *p)
-{
-    unsigned number = HOUSE_INBOUND + (unsigned)(p - house.outbound);
-    int fd = link_open(number, ROLE_OUTBOUND);
-
-    if (fd < 0)
-        return;
-    if (p->ob.queued != NULL)
-        on_outbound_closed(p, CHANNEL_END_PEER);
-    p->ob.queued = channel_new(p->loop, fd, ROLE_OUTBOUND, ROLE_QUEUED, &outbound_handlers, p);
-    say_hello(p, p->draining ? 0 : 40);
-}
-
-static void outbound_start(struct outbound_process *p)
-{
-    p->loop = loop_new();
-    p->ob = (struct outbound){.loop = p->loop, .cfg = house.cfg};
-    p->self_name = house.cfg->hostname;
-    p->self_endpoint = (struct dns_endpoint){.address = {.family = 4, .octets = {192, 0, 2, 1}}, .port = OUR_PORT};
-    p->ob.self =
-        (struct mx_self){.names = &p->self_name, .name_count = 1, .endpoints = &p->self_endpoint, .endpoint_count = 1};
-    p->ob.courier = (struct courier_config){.self = &p->ob.self,
-        .ipv4 = true,
-        .ipv6 = true,
-        .tls = SMTP_CLIENT_TLS_OPPORTUNISTIC,
-        .dial_ms = house.cfg->timeouts.connect,
-        .overlap_ms = COURIER_OVERLAP_DEFAULT_MS};
-    p->ob.rng.state = rng_next(&world.rng);
-    struct result r = tls_context_client(&p->ob.tls);
-    if (is_ok(r))
-        r = conn_room_new(p->loop, &p->ob.room);
-    if (is_ok(r))
-        r = dns_edge_new(p->loop, NULL, delivery_on_answer, &p->ob, &p->ob.dns);
-    ASSERT(is_ok(r));
-    p->up = true;
-    p->draining = false;
-    outbound_link(p);
-}
-
-static void on_outbound_restart(void *ctx)
-{
-    outbound_start(ctx);
-}
-
-static void outbound_end(struct outbound_process *p)
-{
-    unsigned number = HOUSE_INBOUND + (unsigned)(p - house.outbound);
-
-    p->up = false;
-    if (house.links[number].channel != NULL)
-        edge_channel_die(house.links[number].fds[1]);
-    channel_free(&p->ob.queued);
-    deliveries_drop(&p->ob);
-    deliveries_free_spare(&p->ob);
-    while (p->ob.pool != NULL)
-        link_close(p->ob.pool);
-    dns_edge_free(&p->ob.dns);
-    edge_room_kill(p->ob.room);
-    conn_room_free(&p->ob.room);
-    tls_context_free(&p->ob.tls);
-    loop_free(&p->loop);
-}
-
-void house_kill_outbound(unsigned which)
-{
-    struct outbound_process *p = &house.outbound[which];
-
-    if (!p->up)
-        return;
-    world_say("outbound %u dies", which);
-    house.last_down_ms = world.now_ms;
-    outbound_end(p);
-    ledger_died(false);
-    p->restart.fn = on_outbound_restart;
-    world_timer_set(&p->restart, world.now_ms + world_between(50, 5000));
-}
-
-static void on_outbound_drained(void *ctx)
-{
-    struct outbound_process *p = ctx;
-
-    outbound_end(p);
-    ledger_died(false);
-    p->restart.fn = on_outbound_restart;
-    outbound_start(p);
-}
-
-/* Stands for the process's end: called by delivery.c in the middle of its own work. */
-void outbound_look_for_end(struct outbound *ob)
-{
-    struct outbound_process *p = (struct outbound_process *)((char *)ob - offsetof(struct outbound_process, ob));
-
-    if (!ob->draining || ob->delivery_count > 0 || !p->up)
-        return;
-    p->restart.fn = on_outbound_drained;
-    world_timer_set(&p->restart, world.now_ms + 10);
-}
-
-void house_drain_outbound(unsigned which)
-{
-    struct outbound_process *p = &house.outbound[which];
-
-    if (!p->up || p->draining)
-        return;
-    world_say("outbound %u drains", which);
-    p->draining = true;
-    p->ob.draining = true;
-    say_hello(p, 0);
-    pool_quit(&p->ob);
-    outbound_look_for_end(&p->ob);
-}
-
-/* --- queued, again --- */
 
 static struct result queued_start(bool cut)
 {
@@ -415,11 +132,13 @@ static struct result queued_start(bool cut)
     ledger.turn++;
     for (unsigned i = 0; i < HOUSE_INBOUND; i++)
         if (house.inbound[i].up)
-            depot_channel(house.inbound[i].in.depot, link_open(i, ROLE_INBOUND));
+            house_inbound_link(&house.inbound[i]);
     for (unsigned i = 0; i < HOUSE_OUTBOUND; i++)
         if (house.outbound[i].up)
-            outbound_link(&house.outbound[i]);
-    turn_wanted();
+            house_outbound_link(&house.outbound[i]);
+    house_local_link(&house.local);
+    house_lookup_link(&house.lookup);
+    house_turn_wanted();
     return OK;
 }
 
@@ -470,6 +189,18 @@ void house_cut_at(size_t at, uint64_t seed)
     house.cut_seed = seed;
 }
 
+static void on_cut(void *ctx)
+{
+    (void)ctx;
+    if (house.disk)
+        house_power_cut(disk_event_count(), rng_next(&world.rng));
+}
+
+void house_power_cut_soon(void)
+{
+    world_timer_set(&house.cut, world.now_ms);
+}
+
 void house_power_cut(size_t at, uint64_t seed)
 {
     char image[FOLDER_SIZE_MAX];
@@ -484,6 +215,8 @@ void house_power_cut(size_t at, uint64_t seed)
         house_kill_inbound(i);
     for (unsigned i = 0; i < HOUSE_OUTBOUND; i++)
         house_kill_outbound(i);
+    house_kill_local();
+    house_kill_lookup();
     int size = snprintf(image, sizeof image, "%.200s.%u", house.path, ++house.generation);
     ASSERT(size > 0 && (size_t)size < sizeof image);
     disk_rebuild(at, seed, image);
@@ -508,15 +241,14 @@ bool house_open(const struct house_setup *setup)
     house.loop = loop_new();
     house.turn = (struct world_timer){.fn = on_turn};
     house.restart = (struct world_timer){.fn = on_queued_restart};
-    for (unsigned i = 0; i < HOUSE_INBOUND; i++)
-        house.inbound[i].restart = (struct world_timer){.fn = on_inbound_restart, .ctx = &house.inbound[i]};
-    for (unsigned i = 0; i < HOUSE_OUTBOUND; i++)
-        house.outbound[i].restart = (struct world_timer){.fn = on_outbound_restart, .ctx = &house.outbound[i]};
+    house.cut = (struct world_timer){.fn = on_cut};
     on_queued_restart(NULL);
+    house_lookup_start(&house.lookup);
+    house_local_start(&house.local);
     for (unsigned i = 0; i < HOUSE_INBOUND; i++)
-        inbound_start(&house.inbound[i]);
+        house_inbound_start(&house.inbound[i]);
     for (unsigned i = 0; i < HOUSE_OUTBOUND; i++)
-        outbound_start(&house.outbound[i]);
+        house_outbound_start(&house.outbound[i]);
     return true;
 }
 
@@ -536,7 +268,13 @@ void house_close(void)
         house_kill_outbound(i);
         world_timer_stop(&house.outbound[i].restart);
     }
+    house_kill_local();
+    world_timer_stop(&house.local.restart);
+    world_timer_stop(&house.local.dying);
+    house_kill_lookup();
+    world_timer_stop(&house.lookup.restart);
     world_timer_stop(&house.restart);
+    world_timer_stop(&house.cut);
     loop_free(&house.loop);
     folder_remove(house.path);
 }
@@ -579,58 +317,4 @@ bool house_is_idle(void)
 struct engine *house_engine(void)
 {
     return house.engine;
-}
-
-/* --- the postmaster's hand --- */
-
-static void order_letter(struct letter *l, enum order_kind kind)
-{
-    struct order_target targets[ORDER_TARGETS_MAX];
-    size_t room = l->fate_count < ORDER_TARGETS_MAX ? l->fate_count : ORDER_TARGETS_MAX;
-    uint32_t count = 0;
-
-    for (size_t n = 0; n < room; n++)
-        targets[n] = (struct order_target){.id = l->id, .n = (uint32_t)n};
-    ledger.turn++;
-    struct result r =
-        engine_order(house.engine, &(struct order){.kind = kind}, targets, room, world_walltime(), &count);
-    world_say("the postmaster's order %d for letter %u: %u, %s", (int)kind, l->number, count, is_ok(r) ? "ok" : r.why);
-}
-
-/* All letters that are not over. */
-static void order_all(enum order_kind kind)
-{
-    for (uint32_t i = 1; i <= ledger.letter_count; i++)
-        if (ledger.letters[i]->committed && !ledger.letters[i]->over)
-            order_letter(ledger.letters[i], kind);
-}
-
-void house_retry_all(void)
-{
-    if (house.engine == NULL)
-        return;
-    world_fault(FAULT_HAND_RETRY);
-    order_all(ORDER_RETRY);
-    engine_hurry(house.engine, world_walltime());
-    turn_wanted();
-}
-
-void house_hold(bool held)
-{
-    if (house.engine == NULL || ledger.letter_count == 0)
-        return;
-    struct letter *l = ledger.letters[1 + world_below(ledger.letter_count)];
-    if (!l->committed || l->over)
-        return;
-    world_fault(FAULT_HAND_HOLD);
-    order_letter(l, held ? ORDER_HOLD : ORDER_RELEASE);
-    turn_wanted();
-}
-
-void house_release_all(void)
-{
-    if (house.engine == NULL)
-        return;
-    order_all(ORDER_RELEASE);
-    turn_wanted();
 }

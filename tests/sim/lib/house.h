@@ -28,6 +28,12 @@ struct net_end *house_connect(const struct dns_address *from, const struct net_t
 void house_kill_inbound(unsigned which);
 void house_kill_outbound(unsigned which);
 void house_kill_queued(void);
+void house_kill_local(void);
+void house_kill_lookup(void);
+/* In the middle of a call of local: it sends nothing any more, and dies at the end of the turn. */
+void house_local_dies_here(void);
+/* The power is cut after this event, behind all that the disk has seen. */
+void house_power_cut_soon(void);
 /* An outbound finishes its jobs and gives way to a new one. */
 void house_drain_outbound(unsigned which);
 /* All processes die. The queue is what the disk shows after a cut behind its event `at`. */

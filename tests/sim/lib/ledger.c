@@ -1,6 +1,7 @@
 #include "tests/sim/lib/ledger_parts.h"
 
 #include "tests/sim/lib/house.h"
+#include "tests/sim/lib/kin.h"
 
 enum { BUCKETS = 4096, WAIT_BOUND_MS = 10 * MINUTE };
 
@@ -27,7 +28,7 @@ struct letter *ledger_letter_new(const char *from, uint32_t rcpt_count)
     ledger.letters[l->number] = l;
     (void)snprintf(l->from, sizeof l->from, "%s", from);
     l->fates = world_take(rcpt_count * sizeof *l->fates);
-    l->fate_count = rcpt_count;
+    l->fate_count = l->rcpt_count = rcpt_count;
     return l;
 }
 
@@ -51,15 +52,33 @@ struct letter *ledger_find(struct message_id id)
 
 struct fate *letter_fate(struct letter *l, struct bytes address)
 {
+    struct fate *found = NULL;
+
     for (uint32_t i = 0; i < l->fate_count; i++)
-        if (bytes_equal_nocase(bytes_of(l->fates[i].address), address))
+        if (bytes_equal_nocase(bytes_of(l->fates[i].address), address) && (found == NULL || found->expands))
+            found = &l->fates[i];
+    return found;
+}
+
+struct fate *letter_fate_n(struct letter *l, uint32_t n, struct bytes address)
+{
+    for (uint32_t i = 0; i < l->fate_count; i++)
+        if (l->fates[i].has_n && l->fates[i].n == n)
+            return &l->fates[i];
+    for (uint32_t i = 0; i < l->fate_count; i++)
+        if (!l->fates[i].has_n && bytes_equal_nocase(bytes_of(l->fates[i].address), address))
             return &l->fates[i];
     return NULL;
 }
 
+bool fate_has_row(const struct fate *f, const struct recipient *rcpt)
+{
+    return f->has_n ? f->n == rcpt->n : bytes_equal_nocase(bytes_of(f->address), rcpt->forward_path);
+}
+
 bool fate_is_resolved(const struct fate *f)
 {
-    return f->delivered || f->failed || f->discarded || f->deleted;
+    return f->delivered || f->failed || f->discarded || f->deleted || f->expanded;
 }
 
 void ledger_told(struct letter *l, enum letter_told told, unsigned code)
@@ -144,7 +163,7 @@ static bool header_value(struct bytes content, struct bytes name, struct bytes *
     return false;
 }
 
-static struct letter *letter_of_content(struct bytes content)
+struct letter *letter_of_content(struct bytes content)
 {
     struct bytes value;
     uint64_t number;
@@ -174,20 +193,15 @@ static struct bytes without_trace(struct bytes content)
     }
 }
 
-static void content_check(const struct letter *l, const struct seen *seen)
+void content_check(const struct letter *l, struct bytes content, const char *where)
 {
     struct bytes body = heap_buf_bytes(&l->body);
-    struct bytes content = l->is_dsn ? seen->content : without_trace(seen->content);
+    struct bytes plain = l->is_dsn ? content : without_trace(content);
 
-    if (!bytes_equal(content, body))
-        world_wrong(
-            "letter %u came to %s changed: %zu octets for %zu", l->number, seen->host->name, content.size, body.size);
-    if (!l->is_dsn && content.size == seen->content.size)
-        world_wrong("letter %u came to %s without a trace field", l->number, seen->host->name);
-    if (!bytes_equal(seen->from, bytes_of(l->from)))
-        world_wrong("letter %u came from <%.*s> instead of <%s>", l->number, BYTES_ARG(seen->from), l->from);
-    if (bytes_has_8bit(seen->content) && !seen->eight_bit_offered)
-        world_wrong("letter %u: 8-bit text to %s, which does not take it", l->number, seen->host->name);
+    if (!bytes_equal(plain, body))
+        world_wrong("letter %u came to %s changed: %zu octets for %zu", l->number, where, plain.size, body.size);
+    if (!l->is_dsn && plain.size == content.size)
+        world_wrong("letter %u came to %s without a trace field", l->number, where);
     if (!l->is_dsn && !l->whole)
         world_wrong("letter %u was never whole, and was sent on", l->number);
     if (l->must_fail || l->told == TOLD_NO)
@@ -201,14 +215,15 @@ static bool copy_has_reason(const struct fate *f)
 {
     struct receipt *r = f->receipt;
     bool arrived = r->open != NULL ? sink_reply_arrived(r->open, r) : r->arrived;
-    bool death = r->outbound_deaths != ledger.outbound_deaths || r->queued_deaths != ledger.queued_deaths;
+    bool death = r->queued_deaths != ledger.queued_deaths ||
+                 (r->local ? r->local_deaths != ledger.local_deaths : r->outbound_deaths != ledger.outbound_deaths);
 
     if (arrived)
         ledger.doubles_by_death += death;
     return !arrived || death;
 }
 
-static void copy_add(struct letter *l, struct fate *f, const struct seen *seen, struct receipt *receipt)
+void copy_add(struct letter *l, struct fate *f, bool dsn_offered, struct receipt *receipt)
 {
     if (fate_is_resolved(f) && !f->deleted)
         world_wrong("letter %u, %s: a copy although it was %s", l->number, f->address,
@@ -223,7 +238,12 @@ static void copy_add(struct letter *l, struct fate *f, const struct seen *seen, 
     }
     f->copies++;
     f->receipt = receipt;
-    f->copy_dsn = seen->dsn_offered;
+    f->copy_dsn = dsn_offered;
+}
+
+const char *fate_sender(const struct letter *l, const struct fate *f)
+{
+    return f->sender[0] != 0 ? f->sender : l->from;
 }
 
 struct receipt *ledger_take(const struct seen *seen)
@@ -232,14 +252,18 @@ struct receipt *ledger_take(const struct seen *seen)
     struct receipt *receipt = world_take(sizeof *receipt);
     struct fate *last = NULL;
 
-    *receipt = (struct receipt){
-        .next = ledger.receipts, .outbound_deaths = ledger.outbound_deaths, .queued_deaths = ledger.queued_deaths};
+    *receipt = (struct receipt){.next = ledger.receipts,
+        .outbound_deaths = ledger.outbound_deaths,
+        .local_deaths = ledger.local_deaths,
+        .queued_deaths = ledger.queued_deaths};
     ledger.receipts = receipt;
     if (l == NULL) {
         world_wrong("%s was sent a message that nobody wrote (%zu octets)", seen->host->name, seen->content.size);
         return receipt;
     }
-    content_check(l, seen);
+    content_check(l, seen->content, seen->host->name);
+    if (bytes_has_8bit(seen->content) && !seen->eight_bit_offered)
+        world_wrong("letter %u: 8-bit text to %s, which does not take it", l->number, seen->host->name);
     for (uint32_t i = 0; i < seen->rcpt_count; i++) {
         struct fate *f = letter_fate(l, bytes_of(seen->rcpts[i].address));
         if (f == NULL) {
@@ -249,7 +273,10 @@ struct receipt *ledger_take(const struct seen *seen)
         if (last != NULL && f <= last)
             world_wrong("letter %u: its recipients came to %s in another order", l->number, seen->host->name);
         last = f;
-        copy_add(l, f, seen, receipt);
+        if (!bytes_equal(seen->from, bytes_of(fate_sender(l, f))))
+            world_wrong(
+                "letter %u came from <%.*s> instead of <%s>", l->number, BYTES_ARG(seen->from), fate_sender(l, f));
+        copy_add(l, f, seen->dsn_offered, receipt);
     }
     world_say("  %s takes letter %u for %u", seen->host->name, l->number, seen->rcpt_count);
     return receipt;
@@ -277,14 +304,14 @@ void ledger_commit_asked(const struct envelope_head *head)
 }
 
 /* Marks what the store holds of a letter. */
-static void letter_rows(struct letter *l)
+void letter_rows(struct letter *l)
 {
     struct recipient rcpt;
     uint64_t cursor = 0;
     struct fate *last = NULL;
 
     while (is_ok(store_recipient_next(ledger.store, l->id, &cursor, &rcpt))) {
-        struct fate *f = letter_fate(l, rcpt.forward_path);
+        struct fate *f = letter_fate_n(l, rcpt.n, rcpt.forward_path);
         if (f == NULL || (last != NULL && f <= last)) {
             world_wrong(
                 "letter %u: a row that is not its own, or out of order: %.*s", l->number, BYTES_ARG(rcpt.forward_path));
@@ -293,7 +320,8 @@ static void letter_rows(struct letter *l)
         if (rcpt.notify != f->notify)
             world_wrong("letter %u, %s: NOTIFY changed from %u to %u", l->number, f->address, f->notify, rcpt.notify);
         last = f;
-        f->accepted = true;
+        f->accepted = f->has_n = true;
+        f->n = rcpt.n;
     }
 }
 
@@ -317,7 +345,7 @@ void ledger_committed(struct message_id id, bool accepted)
 void ledger_job_rcpt(struct job_id job, const void *worker, struct message_id id, const struct recipient *rcpt)
 {
     struct letter *l = ledger_find(id);
-    struct fate *f = l == NULL ? NULL : letter_fate(l, rcpt->forward_path);
+    struct fate *f = l == NULL ? NULL : letter_fate_n(l, rcpt->n, rcpt->forward_path);
     int64_t wait_ms = world_walltime().ms - rcpt->next_try.ms;
 
     ledger.attempts++;
@@ -376,7 +404,7 @@ void ledger_died(bool queued)
 struct entry {
     struct message_id id;
     struct bytes to, reply;
-    int64_t count, next_s;
+    int64_t count, next_s, n, children;
 };
 
 static struct entry entry_read(const struct log_field *fields, size_t count)
@@ -387,6 +415,10 @@ static struct entry entry_read(const struct log_field *fields, size_t count)
         const struct log_field *f = &fields[i];
         if (strcmp(f->name, "id") == 0)
             e.id.value = (uint64_t)f->number;
+        else if (strcmp(f->name, "n") == 0)
+            e.n = f->number;
+        else if (strcmp(f->name, "children") == 0)
+            e.children = f->number;
         else if (strcmp(f->name, "to") == 0)
             e.to = f->text;
         else if (strcmp(f->name, "reply") == 0)
@@ -413,6 +445,7 @@ static void on_delivered(struct letter *l, struct fate *f)
 
 static void on_failed(struct letter *l, struct fate *f, const struct entry *e)
 {
+    static struct kin_leaf leaves[KIN_LEAVES_MAX];
     unsigned code = ledger_token_check(e->reply, f, "failed");
     int64_t age_ms = world_walltime().ms - l->arrival.ms;
     const struct receipt *r = f->receipt;
@@ -421,7 +454,10 @@ static void on_failed(struct letter *l, struct fate *f, const struct entry *e)
     ledger.failed++;
     if (code / 100 == 4 && age_ms < ledger.cfg->retry.give_up_after_ms && !ledger.clock_jumped)
         world_wrong("letter %u, %s: given up after %" PRId64 " s for a %u", l->number, f->address, age_ms / 1000, code);
-    if (f->copies > 0 && r->open == NULL && r->arrived && r->outbound_deaths == ledger.outbound_deaths &&
+    if (f->expands && !f->program && kin_expand(bytes_of(f->address), leaves, KIN_LEAVES_MAX) > 0 &&
+        age_ms < ledger.cfg->retry.give_up_after_ms && !ledger.clock_jumped && !f->bounced)
+        world_wrong("letter %u, %s: failed although it stands for others", l->number, f->address);
+    if (f->copies > 0 && !r->local && r->open == NULL && r->arrived && r->outbound_deaths == ledger.outbound_deaths &&
         r->queued_deaths == ledger.queued_deaths)
         world_wrong("letter %u, %s: failed, but its host has it", l->number, f->address);
 }
@@ -453,7 +489,8 @@ static void on_deferred(struct letter *l, struct fate *f, const struct entry *e)
 void ledger_log(enum log_event event, const struct log_field *fields, size_t field_count)
 {
     if (event != LOG_EVENT_DELIVERED && event != LOG_EVENT_FAILED && event != LOG_EVENT_DEFERRED &&
-        event != LOG_EVENT_DISCARDED && event != LOG_EVENT_DSN_QUEUED && event != LOG_EVENT_QUEUE_COMMIT_FAILED)
+        event != LOG_EVENT_DISCARDED && event != LOG_EVENT_EXPANDED && event != LOG_EVENT_DSN_QUEUED &&
+        event != LOG_EVENT_QUEUE_COMMIT_FAILED)
         return;
     struct entry e = entry_read(fields, field_count);
     if (event == LOG_EVENT_QUEUE_COMMIT_FAILED) {
@@ -465,7 +502,9 @@ void ledger_log(enum log_event event, const struct log_field *fields, size_t fie
         return;
     }
     struct letter *l = ledger_find(e.id);
-    struct fate *f = l == NULL ? NULL : letter_fate(l, e.to);
+    struct fate *f = l == NULL ? NULL : letter_fate_n(l, (uint32_t)e.n, e.to);
+    if (f == NULL && l != NULL && event == LOG_EVENT_DISCARDED && kin_ask(e.to) == KIN_ALIAS)
+        return; /* a child that nobody needs to see */
     if (f == NULL) {
         world_wrong("the log names somebody unknown: %.*s", BYTES_ARG(e.to));
         return;
@@ -474,6 +513,10 @@ void ledger_log(enum log_event event, const struct log_field *fields, size_t fie
         world_wrong("letter %u, %s: resolved twice", l->number, f->address);
     f->resolved_turn = ledger.turn;
     f->accepted = true;
+    if (event == LOG_EVENT_EXPANDED) {
+        ledger_expanded(l, (uint32_t)e.n, e.to, (uint32_t)e.children);
+        return;
+    }
     if (event == LOG_EVENT_DELIVERED)
         on_delivered(l, f);
     else if (event == LOG_EVENT_FAILED)
@@ -527,9 +570,16 @@ static void fate_close(const struct letter *l, const struct fate *f, bool draine
     if (f->told[DSN_DELAYED] > 1 ||
         (f->told[DSN_DELAYED] > 0 && (!has_sender || (f->notify != 0 && (f->notify & DSN_NOTIFY_DELAY) == 0))))
         world_wrong("letter %u, %s: its delay was told %u times", l->number, f->address, f->told[DSN_DELAYED]);
+    if (f->expanded) {
+        unsigned lists = wants_success && f->owned_maybe, parts = wants_success && f->children > 1 && !f->owned;
+        if (success > lists || f->told[DSN_EXPANDED] > parts || success + f->told[DSN_EXPANDED] < (lists | parts))
+            world_wrong("letter %u, %s: its expansion was told %u times, its delivery %u times", l->number, f->address,
+                f->told[DSN_EXPANDED], success);
+        success = 0;
+    }
     if (success != (f->delivered && wants_success && !f->copy_dsn ? 1 : 0))
         world_wrong("letter %u, %s: its delivery was told %u times", l->number, f->address, success);
-    if (f->failed && bytes_starts(bytes_of(f->address), BYTES("ok")) &&
+    if (f->failed && !f->bounced && bytes_starts(bytes_of(f->address), BYTES("ok")) &&
         domain_is_steady(domain_of(bytes_of(f->address))))
         world_wrong("letter %u, %s: failed although its host is well", l->number, f->address);
     ledger.recipients += f->accepted;

@@ -23,20 +23,34 @@ struct receipt {
     struct receipt *next;
     struct sink *open; /* whose reply is still on its way; NULL: settled */
     bool arrived;
-    uint64_t outbound_deaths, queued_deaths; /* when it was given */
+    bool local;                                            /* a mailbox or program of ours: no reply travels */
+    uint64_t outbound_deaths, local_deaths, queued_deaths; /* when it was given */
+    uint32_t letter;                                       /* local: whose copy it is, and for whom */
+    char address[80];
 };
 bool sink_reply_arrived(struct sink *s, struct receipt *receipt);
 
 struct fate {
     char address[80];
     uint8_t notify;
-    const char *orcpt;       /* as it must come back; NULL: none */
+    char orcpt[100];         /* as it must come back; empty: none */
+    char sender[80];         /* under which it goes on; empty: the letter's */
+    uint32_t n;              /* its number in the queue, */
+    bool has_n;              /* once that is known */
+    bool expands;            /* it stands for others: it goes to lookup */
+    bool expanded;           /* they have taken its place */
+    unsigned children;       /* how many of them there were to be */
+    bool owned, owned_maybe; /* one of them under an owner's name, for sure or by one of its ways */
+    bool program;            /* its mail goes into a command or file */
+    bool child;              /* it came by an expansion */
+    uint64_t born_turn;
     bool accepted;           /* RCPT was answered 250 */
     unsigned copies, extra;  /* extra: those with a reason */
     struct receipt *receipt; /* of the last copy */
     bool copy_dsn;           /* the last copy's host offered DSN */
     bool delivered, failed, discarded, deleted, held;
-    bool maybe; /* resolved in the turn that a power cut may have undone */
+    bool bounced; /* by the postmaster */
+    bool maybe;   /* resolved in the turn that a power cut may have undone */
     uint64_t resolved_turn;
     unsigned told[5]; /* notifications by enum dsn_kind */
     uint64_t told_turn;
@@ -57,7 +71,8 @@ struct letter {
     enum dsn_ret ret;
     struct heap_buf body; /* as sent; a notification's: as stored */
     struct fate *fates;
-    uint32_t fate_count;
+    uint32_t fate_count; /* those of the envelope, then those that expansion brought */
+    uint32_t rcpt_count;
     bool whole;     /* the client has sent all of it */
     bool must_fail; /* content that may not be taken */
     bool committed; /* queued said that it is durable */
@@ -87,11 +102,12 @@ struct ledger {
     struct letter **letters; /* by number; [0] unused */
     uint32_t letter_count, letter_room;
     struct receipt *receipts;
-    uint64_t outbound_deaths, queued_deaths, commit_failures, turn;
+    uint64_t outbound_deaths, local_deaths, queued_deaths, commit_failures, turn;
     struct store *store; /* to look into; NULL while queued is down */
     const struct config *cfg;
     /* figures */
-    uint64_t accepted, recipients, delivered, failed, dsns, deferrals, exact_steps, doubles, doubles_by_death, attempts;
+    uint64_t accepted, recipients, delivered, failed, dsns, deferrals, exact_steps, doubles, doubles_by_death, attempts,
+        expanded, local_copies;
     int64_t worst_wait_ms;
     bool clock_jumped;
 };
@@ -104,6 +120,7 @@ void ledger_free(void);
 
 /* --- clients --- */
 struct letter *ledger_letter(const char *from, uint32_t rcpt_count);
+/* The one with this address that gets mail itself, before one that only stands for others. */
 struct fate *letter_fate(struct letter *l, struct bytes address);
 void ledger_told(struct letter *l, enum letter_told told, unsigned code);
 
@@ -124,6 +141,13 @@ void ledger_died(bool queued);
 void ledger_audit(struct store *store, bool cut);
 /* Letters of which something is still to come. */
 uint32_t ledger_open_letters(void);
+
+/* --- mailboxes and programs of ours --- */
+/* A copy for `to` under the name of `from`; `original` may be empty. NULL: of a letter that nobody wrote. */
+struct receipt *ledger_copy(
+    struct bytes from, struct bytes to, struct bytes original, bool program, struct bytes content);
+/* It is there no longer. */
+void ledger_copy_gone(struct receipt *receipt);
 
 /* The postmaster's hand */
 struct letter *ledger_find(struct message_id id);

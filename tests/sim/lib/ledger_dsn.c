@@ -50,10 +50,28 @@ static enum dsn_kind kind_of(struct bytes action)
     return DSN_KIND_COUNT;
 }
 
-static void report_check(struct letter *about, const struct report *r)
+/* Whom a report is about, of those with its address. */
+static struct fate *report_fate(struct letter *about, struct bytes address, enum dsn_kind kind)
 {
-    struct fate *f = letter_fate(about, typed(r->final));
+    struct fate *found = NULL;
+
+    for (uint32_t i = 0; i < about->fate_count; i++) {
+        struct fate *f = &about->fates[i];
+        if (!bytes_equal_nocase(bytes_of(f->address), address))
+            continue;
+        bool fits = kind == DSN_EXPANDED || kind == DSN_DELIVERED ? f->expands != f->delivered : !f->expanded;
+        if (found == NULL || fits)
+            found = f;
+        if (fits && (f->failed || f->delivered) && f->told[kind] == 0)
+            break;
+    }
+    return found;
+}
+
+static void report_check(struct letter *about, const struct letter *dsn, const struct report *r)
+{
     enum dsn_kind kind = kind_of(r->action);
+    struct fate *f = report_fate(about, typed(r->final), kind);
     int64_t age_ms = world_walltime().ms - about->arrival.ms;
 
     if (f == NULL || kind == DSN_KIND_COUNT || r->status.size < 5) {
@@ -61,6 +79,9 @@ static void report_check(struct letter *about, const struct report *r)
             BYTES_ARG(r->action), BYTES_ARG(r->status));
         return;
     }
+    if (strcmp(fate_sender(about, f), dsn->fates[0].address) != 0)
+        world_wrong("letter %u of <%s>: what became of %s is told to <%s>", about->number, fate_sender(about, f),
+            f->address, dsn->fates[0].address);
     unsigned code = ledger_token_check(r->diagnostic, f, "notification");
     bool expired = bytes_equal(r->status, BYTES("4.4.7"));
     uint8_t class = r->status.data[0];
@@ -73,9 +94,9 @@ static void report_check(struct letter *about, const struct report *r)
     if (kind == DSN_DELAYED && (class != '4' || age_ms < ledger.cfg->retry.warn_after_ms))
         world_wrong("letter %u, %s: delayed with status %.*s after %" PRId64 " s", about->number, f->address,
             BYTES_ARG(r->status), age_ms / 1000);
-    if ((kind == DSN_RELAYED || kind == DSN_DELIVERED) && class != '2')
+    if ((kind == DSN_RELAYED || kind == DSN_DELIVERED || kind == DSN_EXPANDED) && class != '2')
         world_wrong("letter %u, %s: success with status %.*s", about->number, f->address, BYTES_ARG(r->status));
-    if (f->orcpt != NULL && !bytes_equal(typed(r->original), bytes_of(f->orcpt)))
+    if (f->orcpt[0] != 0 && !bytes_equal(typed(r->original), bytes_of(f->orcpt)))
         world_wrong("letter %u, %s: ORCPT came back as %.*s", about->number, f->address, BYTES_ARG(r->original));
     f->told[kind]++;
     f->told_turn = ledger.turn;
@@ -102,7 +123,7 @@ static bool line_next(struct bytes *rest, struct heap_buf *room)
     }
 }
 
-static void status_part_read(struct letter *about, struct bytes body)
+static void status_part_read(struct letter *about, const struct letter *dsn, struct bytes body)
 {
     struct heap_buf room[6] = {{0}};
     struct report r = {0};
@@ -125,7 +146,7 @@ static void status_part_read(struct letter *about, struct bytes body)
             if (groups == 1 && about->envid != NULL && !bytes_equal(r.envid, bytes_of(about->envid)))
                 world_wrong("letter %u: ENVID came back as %.*s", about->number, BYTES_ARG(r.envid));
             if (r.final.size > 0) {
-                report_check(about, &r);
+                report_check(about, dsn, &r);
                 reports++;
             }
             r = (struct report){0};
@@ -156,12 +177,10 @@ static void dsn_check(struct letter *about, struct letter *dsn)
     dsn->about = about->number;
     if (about->from[0] == 0 || about->is_dsn)
         world_wrong("letter %u has no sender to be told, and a notification", about->number);
-    if (strcmp(about->from, dsn->fates[0].address) != 0)
-        world_wrong("letter %u of <%s> is told to <%s>", about->number, about->from, dsn->fates[0].address);
     (void)snprintf(mark, sizeof mark, "BODY-MARK-%u\r\n", about->number);
     if (about->ret == DSN_RET_HDRS && bytes_find(body, bytes_of(mark)) >= 0)
         world_wrong("letter %u asked for RET=HDRS and its body came back", about->number);
-    status_part_read(about, body);
+    status_part_read(about, dsn, body);
 }
 
 /* Inside a read of the store. */
@@ -185,7 +204,9 @@ static void dsn_read(struct message_id id)
     l->arrival = head.arrival;
     letter_id_set(l, id);
     (void)snprintf(l->fates[0].address, sizeof l->fates[0].address, "%.*s", BYTES_ARG(rcpt.forward_path));
-    l->fates[0].accepted = true;
+    l->fates[0].accepted = l->fates[0].has_n = true;
+    l->fates[0].n = rcpt.n;
+    l->fates[0].expands = bytes_equal(rcpt.lane, BYTES("expand"));
     l->fates[0].notify = DSN_NOTIFY_NEVER;
     if (head.reverse_path.size > 0)
         world_wrong("a notification has a sender");
@@ -216,7 +237,7 @@ static bool row_is_there(struct letter *l, const struct fate *f)
     uint64_t cursor = 0;
 
     while (is_ok(store_recipient_next(ledger.store, l->id, &cursor, &rcpt)))
-        if (bytes_equal_nocase(rcpt.forward_path, bytes_of(f->address)))
+        if (fate_has_row(f, &rcpt))
             return true;
     return false;
 }
@@ -253,16 +274,19 @@ static void letter_audit(struct letter *l, bool cut)
             world_wrong("letter %u is in the queue, but was never whole", l->number);
         for (uint32_t k = 0; k < l->fate_count; k++)
             l->fates[k].accepted = row_is_there(l, &l->fates[k]);
+        letter_rows(l);
     }
     if (!l->committed)
         return;
+    if (cut && there)
+        letter_unexpand(l);
     for (uint32_t k = 0; k < l->fate_count; k++) {
         struct fate *f = &l->fates[k];
         bool row = there && row_is_there(l, f);
         if (row && fate_is_resolved(f)) {
             if (!cut || f->resolved_turn != ledger.turn)
                 world_wrong("letter %u, %s: resolved, and back in the queue", l->number, f->address);
-            f->delivered = f->failed = f->discarded = f->deleted = false;
+            f->delivered = f->failed = f->discarded = f->deleted = f->expanded = false;
             l->over = false;
         }
         if (!row && f->accepted && !fate_is_resolved(f))

@@ -12,5 +12,20 @@ void ledger_dsn_born(struct message_id id);
 /* Words of a host that came back, "tok=17": whether it may be said of this recipient. `text` may hold none. 0 or the code. */
 unsigned ledger_token_check(struct bytes text, const struct fate *f, const char *where);
 bool fate_is_resolved(const struct fate *f);
+/* By its number in the queue, else by its address. */
+struct fate *letter_fate_n(struct letter *l, uint32_t n, struct bytes address);
+bool fate_has_row(const struct fate *f, const struct recipient *rcpt);
+/* Under whose name it goes on. */
+const char *fate_sender(const struct letter *l, const struct fate *f);
+/* Marks what the store holds of it. Inside a read. */
+void letter_rows(struct letter *l);
+struct letter *letter_of_content(struct bytes content);
+/* The content as it was sent, at a host (or mailbox) that is called so. */
+void content_check(const struct letter *l, struct bytes content, const char *where);
+void copy_add(struct letter *l, struct fate *f, bool dsn_offered, struct receipt *receipt);
+/* ledger_expand.c: inside no read of the store. */
+void ledger_expanded(struct letter *l, uint32_t n, struct bytes address, uint32_t children);
+/* A power cut may have undone an expansion: its children are forgotten. Inside a read. */
+void letter_unexpand(struct letter *l);
 
 #endif

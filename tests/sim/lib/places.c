@@ -1,6 +1,7 @@
 #include "tests/sim/lib/places.h"
 
 #include "smtp/esmtp.h"
+#include "tests/sim/lib/kin.h"
 
 struct places places;
 
@@ -80,6 +81,7 @@ void places_begin(void)
     (void)snprintf(store->name, sizeof store->name, "store.home.test");
     domain_add_host(domain_new("home.test", DOMAIN_HOME), store);
     domain_add_host(domain_new(OUR_HOSTNAME, DOMAIN_HOME), store);
+    (void)domain_new(KIN_DOMAIN, DOMAIN_LOCAL);
     domain_add_host(domain_new("steady.test", DOMAIN_MX), host_new(true));
     struct host *provider = host_new(false); /* serves many domains: their mail may share connections */
     unsigned count = (unsigned)world_between(3, 7);
@@ -134,7 +136,7 @@ bool domain_has_host(const struct domain *d, const struct host *h)
 
 bool domain_is_steady(const struct domain *d)
 {
-    if (d->kind != DOMAIN_MX && d->kind != DOMAIN_HOME)
+    if (d->kind != DOMAIN_MX && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL)
         return false;
     for (unsigned i = 0; i < d->host_count; i++)
         if (!d->hosts[i]->steady)

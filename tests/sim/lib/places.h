@@ -37,6 +37,7 @@ enum domain_kind {
     DOMAIN_LOOP,       /* only we ourselves are its MX */
     DOMAIN_DARK,       /* its servers never answer */
     DOMAIN_HOME,       /* ours, by LMTP */
+    DOMAIN_LOCAL,      /* ours, here: mailboxes, aliases, programs */
     DOMAIN_RELAYED,    /* by a relay: route */
     DOMAIN_DISCARDED,
     DOMAIN_REFUSED, /* an error: route */

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include "tests/sim/lib/client.h"
+#include "tests/sim/lib/edge_files.h"
 #include "tests/sim/lib/house.h"
+#include "tests/sim/lib/kin.h"
 #include "tests/sim/lib/sink.h"
 #include "tests/support/disk.h"
 #include "tests/support/folder.h"
@@ -13,6 +15,11 @@ static const char config_text[] =
     "hostname = \"" OUR_HOSTNAME "\"\n"
     "relay_from = { \"10.0.0.0/8\" }\n"
     "limits { connections_per_lane = 4 recipients = 150 min_free = 0 queue_size = \"256M\" }\n"
+    "listen smtp { address = \"127.0.0.1:25\" }\n"
+    "listen submission { address = \"127.0.0.1:587\" auth = true }\n"
+    "listen submissions { address = \"127.0.0.1:465\" auth = true bcc = \"split\" }\n"
+    "tls { certificate = \"/etc/sim/cert.pem\" key = \"/etc/sim/key.pem\" }\n"
+    "domain \"" KIN_DOMAIN "\" { maildir = \"%s/mail/%%d/%%u\" aliases = \"%s/aliases\" users = \"%s/users\" }\n"
     "domain \"home.test\" { deliver = \"lmtp:[store.home.test]:24\" }\n"
     "domain \"" OUR_HOSTNAME "\" { deliver = \"lmtp:[store.home.test]:24\" }\n"
     "route \"relayed.test\" { via = \"relay:[%s]:25,[%s]:25\" }\n"
@@ -25,7 +32,7 @@ static struct {
     const struct run_options *o;
     unsigned messages_left;
     int64_t mail_until_ms, calm_at_ms;
-    struct world_timer mail, chaos, calm, hour;
+    struct world_timer mail, chaos, calm, hour, list;
     bool drained, failed;
 } scene;
 
@@ -70,7 +77,14 @@ static void on_mail(void *ctx)
 
 static void kill_one(void)
 {
-    switch (world_below(6)) {
+    switch (world_below(8)) {
+    case 6:
+        world_fault(FAULT_CRASH_LOOKUP);
+        house_kill_lookup();
+        break;
+    case 7:
+        files_crash_in(1 + world_below(30), scene.o->power && world_chance(500));
+        break;
     case 0:
         world_fault(FAULT_CRASH_INBOUND);
         house_kill_inbound((unsigned)world_below(HOUSE_INBOUND));
@@ -103,7 +117,15 @@ static void on_chaos(void *ctx)
     (void)ctx;
     if (world.now_ms >= scene.calm_at_ms)
         return;
-    if (world_chance(150))
+    if (world_chance(60)) {
+        world_fault(FAULT_LIST_AWAY);
+        kin_list_away(true);
+        world_timer_set(&scene.list, world.now_ms + world_between(SECOND, HOUR));
+    } else if (world_chance(60))
+        files_fork_fail(1 + world_below(3), 1 + world_below(3));
+    else if (world_chance(100))
+        files_fail_in(1 + world_below(20));
+    else if (world_chance(150))
         house_retry_all();
     else if (world_chance(150))
         house_hold(world_chance(500));
@@ -112,6 +134,12 @@ static void on_chaos(void *ctx)
     /* Often while mail is on its way, rarely in the days of waiting. */
     world_timer_set(&scene.chaos,
         world.now_ms + (world_chance(500) ? world_between(10, 2000) : world_between(MINUTE, 10 * (int64_t)HOUR)));
+}
+
+static void on_list(void *ctx)
+{
+    (void)ctx;
+    kin_list_away(false);
 }
 
 /* Whether what was to fail has failed, before it is switched off. */
@@ -136,6 +164,13 @@ static void on_calm(void *ctx)
     failure_look();
     disk_fail_nth(0, 0, DISK_FAULT_REFUSED, 0);
     mem_fail_nth(0);
+    files_crash_in(0, false);
+    files_fail_in(0);
+    files_fork_fail(0, 0);
+    if (scene.list.place != 0) {
+        world_timer_stop(&scene.list);
+        kin_list_away(false);
+    }
     house_release_all();
 }
 
@@ -174,6 +209,8 @@ static void figures_add(struct run_figures *t, uint32_t letters)
     t->delivered += ledger.delivered;
     t->failed += ledger.failed;
     t->dsns += ledger.dsns;
+    t->expanded += ledger.expanded;
+    t->local_copies += ledger.local_copies;
     t->deferrals += ledger.deferrals;
     t->attempts += ledger.attempts;
     t->doubles += ledger.doubles;
@@ -186,7 +223,7 @@ static void figures_add(struct run_figures *t, uint32_t letters)
     t->wrong += world.wrong;
 }
 
-static struct config *config_make(void)
+static struct config *config_make(const char *folder)
 {
     static const char *const keeps[] = {"0s", "0s", "1h", "1h", "1h", "1h", "1h", "1h", "1h", "7d"};
     char text[2048];
@@ -194,7 +231,7 @@ static struct config *config_make(void)
     struct config_error error = {""};
     const struct domain *relayed = domain_find(BYTES("relayed.test"));
 
-    int size = snprintf(text, sizeof text, config_text, relayed->hosts[0]->name,
+    int size = snprintf(text, sizeof text, config_text, folder, folder, folder, relayed->hosts[0]->name,
         relayed->hosts[relayed->host_count - 1]->name, keeps[world_below(COUNT_OF(keeps))]);
     ASSERT(size > 0 && (size_t)size < sizeof text);
     struct result r = config_read_text("sim", bytes_of(text), &cfg, &error);
@@ -222,6 +259,7 @@ static void scene_set(const struct run_options *o)
     scene.chaos = (struct world_timer){.fn = on_chaos};
     scene.calm = (struct world_timer){.fn = on_calm};
     scene.hour = (struct world_timer){.fn = on_hour};
+    scene.list = (struct world_timer){.fn = on_list};
     world_timer_set(&scene.mail, SECOND);
     world_timer_set(&scene.chaos, 2 * SECOND);
     world_timer_set(&scene.calm, scene.calm_at_ms);
@@ -251,7 +289,11 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     world.turn_end = edge_turn_end;
     places_begin();
     edge_ports = (struct edge_ports){.dial_fate = places_dial_fate, .dial_connect = dial_connect, .dns = places_dns};
-    struct config *cfg = config_make();
+    char mail[FOLDER_SIZE_MAX + 8];
+    (void)snprintf(mail, sizeof mail, "%s/mail", folder);
+    kin_begin(folder);
+    files_begin(mail);
+    struct config *cfg = config_make(folder);
     ledger_open(cfg);
     if (disk) {
         ASSERT(mkdir(path, 0700) == 0);
@@ -297,6 +339,7 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     edge_fini();
     ledger_free();
     world_end();
+    files_end();
     folder_remove(folder);
     return wrong;
 }
@@ -318,6 +361,8 @@ void run_figures_print(const struct run_figures *f)
         {"failed", offsetof(struct run_figures, failed), "recipients failed"},
         {"dsns", offsetof(struct run_figures, dsns), "notifications, each read and compared"},
         {"attempts", offsetof(struct run_figures, attempts), "attempts"},
+        {"expanded", offsetof(struct run_figures, expanded), "recipients expanded, each compared with its aliases"},
+        {"copies", offsetof(struct run_figures, local_copies), "copies in mailboxes and programs"},
         {"deferrals", offsetof(struct run_figures, deferrals), "attempts put off"},
         {"doubles", offsetof(struct run_figures, doubles), "second copies, each with its reason (Q4)"},
         {"deaths", offsetof(struct run_figures, doubles_by_death),
