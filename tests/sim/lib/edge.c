@@ -246,6 +246,7 @@ enum { CENSUS_PLACES = 1024 };
 struct census {
     uint32_t count;
     uint64_t keys[CENSUS_PLACES]; /* 0: free */
+    struct rates_slot rates[RATES_SLOT_COUNT];
 };
 static struct census census;
 
@@ -253,6 +254,8 @@ RESULT census_open(uint64_t group, uint32_t sessions_max, struct census **census
 {
     (void)group;
     (void)sessions_max;
+    if (census.count == 0)
+        memset(&census, 0, sizeof census); /* of another run */
     *census_out = &census;
     return OK;
 }
@@ -291,4 +294,9 @@ void census_leave(struct census *c, uint32_t place)
     ASSERT(place < CENSUS_PLACES && c->keys[place] != 0 && c->count > 0);
     c->keys[place] = 0;
     c->count--;
+}
+
+struct rates_slot *census_rates(struct census *c)
+{
+    return c->rates;
 }
