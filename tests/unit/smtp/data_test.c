@@ -219,6 +219,32 @@ static void test_header_bound(void **state)
     assert_in_range(h.size, HEADER_SIZE_SCANNED_MAX, HEADER_SIZE_SCANNED_MAX + sizeof line);
 }
 
+/* Kept for display: what is too long is cut, and never within a character. */
+static void test_header_cut(void **state)
+{
+    static const char *const letters[] = {"x", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x93\xac"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(letters); i++)
+        for (size_t shift = 0; shift < 4; shift++) {
+            struct header_scan h;
+            char text[2 * DISPLAY_FIELD_SIZE_MAX] = "Subject: ";
+            size_t begin = strlen(text), size = begin, letter = strlen(letters[i]);
+
+            for (size_t n = 0; n < shift; n++)
+                text[size++] = '-';
+            for (; size < sizeof text - 8; size += letter)
+                memcpy(text + size, letters[i], letter);
+            memcpy(text + size, "\r\n\r\n", 5);
+            header_scan_init(&h);
+            header_scan_feed(&h, bytes_of(text));
+            struct bytes value = header_scan_value(&h.subject);
+            assert_in_range(value.size, DISPLAY_FIELD_SIZE_MAX - 4, DISPLAY_FIELD_SIZE_MAX);
+            assert_memory_equal(value.data, text + begin, value.size);
+            assert_int_equal((value.size - shift) % letter, 0);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_no_copy),
         cmocka_unit_test(test_header_scan),
         cmocka_unit_test(test_header_bound),
+        cmocka_unit_test(test_header_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
