@@ -40,10 +40,11 @@ struct route_target {
 enum route_tls {
     ROUTE_TLS_OPPORTUNISTIC, /* where the peer offers it, whoever it is (RFC 7435) */
     ROUTE_TLS_NONE,
-    ROUTE_TLS_DANE,    /* as TLSA records say where DNSSEC vouches for them (RFC 7672), else opportunistic */
-    ROUTE_TLS_ENCRYPT, /* always, whoever it is */
-    ROUTE_TLS_VERIFY,  /* always, with a certificate of a known root for the host's name */
-    ROUTE_TLS_SECURE,  /* … for a name in the recipient's domain: DNS may not say who is meant */
+    ROUTE_TLS_DANE,      /* as TLSA records say where DNSSEC vouches for them (RFC 7672), else opportunistic */
+    ROUTE_TLS_ENCRYPT,   /* always, whoever it is */
+    ROUTE_TLS_DANE_ONLY, /* always, as TLSA records say */
+    ROUTE_TLS_VERIFY,    /* always, with a certificate of a known root for the host's name */
+    ROUTE_TLS_SECURE,    /* … for a name in the recipient's domain: DNS may not say who is meant */
 };
 
 struct route {

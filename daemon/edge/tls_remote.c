@@ -18,6 +18,7 @@ static struct {
 
 struct remote_key {
     EVP_PKEY *public_half;
+    uint8_t id[TLS_KEY_ID_SIZE];
 };
 
 struct remote_signature {
@@ -74,7 +75,8 @@ static int key_import(struct remote_key *key, const char *kind, const OSSL_PARAM
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, kind, "provider=default");
     bool good = ctx != NULL && key->public_half == NULL && EVP_PKEY_fromdata_init(ctx) == 1 &&
-                EVP_PKEY_fromdata(ctx, &key->public_half, EVP_PKEY_PUBLIC_KEY, (OSSL_PARAM *)parameters) == 1;
+                EVP_PKEY_fromdata(ctx, &key->public_half, EVP_PKEY_PUBLIC_KEY, (OSSL_PARAM *)parameters) == 1 &&
+                tls_key_id(key->public_half, key->id);
 
     EVP_PKEY_CTX_free(ctx);
     return good;
@@ -249,8 +251,8 @@ static int signature_make(
         *size_out = (size_t)EVP_PKEY_get_size(s->key->public_half);
         return 1;
     }
-    if (remote.sign == NULL || !tls_key_id(s->key->public_half, what.key) ||
-        !remote.sign(remote.owner, &what, octets, size_out) || *size_out > room)
+    memcpy(what.key, s->key->id, sizeof what.key);
+    if (remote.sign == NULL || !remote.sign(remote.owner, &what, octets, size_out) || *size_out > room)
         return 0;
     memcpy(out, octets, *size_out);
     return 1;

@@ -520,6 +520,7 @@ static enum smtp_client_tls client_tls_of(enum route_tls level)
     case ROUTE_TLS_NONE:
         return SMTP_CLIENT_TLS_NONE;
     case ROUTE_TLS_ENCRYPT:
+    case ROUTE_TLS_DANE_ONLY:
     case ROUTE_TLS_VERIFY:
     case ROUTE_TLS_SECURE:
         return SMTP_CLIENT_TLS_REQUIRED;

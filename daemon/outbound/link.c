@@ -155,6 +155,11 @@ static bool measures_by_roots(const struct link *l)
     return l->level == ROUTE_TLS_VERIFY || l->level == ROUTE_TLS_SECURE;
 }
 
+static bool asks_for_records(const struct link *l)
+{
+    return l->level == ROUTE_TLS_DANE || l->level == ROUTE_TLS_DANE_ONLY;
+}
+
 /* The domain that mail of an MX lane is for; empty for others. */
 static struct bytes lane_domain(const struct link *l)
 {
@@ -178,6 +183,8 @@ static RESULT tls_demand(struct link *l, struct tls *tls)
         if (tls_dane_add(tls, record->usage, record->selector, record->matching, dns_tlsa_data(l->tlsa, i)))
             l->dane = true;
     }
+    if (!l->dane && l->level == ROUTE_TLS_DANE_ONLY)
+        return FAIL(CODE_REFUSED, "none of its TLSA records can be used");
     if (!l->dane) /* RFC 7672 2.2: then TLS, whoever answers */
         LOG(TLS_FAILED, LOG_TEXT("host", link_host(l)), LOG_STR("address", l->address_text),
             LOG_STR("why", "no TLSA record can be used: encrypted, not verified"));
@@ -212,7 +219,7 @@ static RESULT tlsa_ask(struct link *l)
     uint8_t octets[DOMAIN_SIZE_MAX + 16];
     struct buf name = BUF(octets);
 
-    if (l->level != ROUTE_TLS_DANE || !l->peer.secure || l->peer.tlsa_base.size == 0 || l->peer.address.family == 0)
+    if (!asks_for_records(l) || !l->peer.secure || l->peer.tlsa_base.size == 0 || l->peer.address.family == 0)
         return OK;
     TRY(buf_put_octet(&name, '_'));
     TRY(buf_put_u64(&name, l->peer.port));
@@ -258,6 +265,10 @@ static void dial_done(struct link *l)
 
     if (l->tlsa_failed) {
         dial_refuse(l, "its TLSA records cannot be had");
+        return;
+    }
+    if (l->tlsa == NULL && l->level == ROUTE_TLS_DANE_ONLY) {
+        dial_refuse(l, "it has no TLSA records that DNSSEC vouches for");
         return;
     }
     if (l->tlsa != NULL && l->peer.tls == SMTP_CLIENT_TLS_NONE) { /* a second try, after a handshake that failed */

@@ -105,6 +105,7 @@ discard unix - - n - - discard
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
 proxymap unix - - n - - proxymap
 flush unix n - n 1000? 0 flush
 showq unix n - n - - showq
