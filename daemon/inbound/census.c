@@ -2,6 +2,7 @@
  * owner is dead do not count. A free place holds 0. `high` is how far a row is in use, so that counting reads little. */
 #include "daemon/inbound/census.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -9,6 +10,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define STEM "mansio-in."
 
 enum { ROWS_MAX = 64, NAME_SIZE = 64 };
 
@@ -74,6 +77,48 @@ static int shared_open(const char *name, size_t size)
     return fd;
 }
 
+uint64_t census_group(int32_t pid)
+{
+    char path[32], text[1024], *at;
+    unsigned long long started = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%" PRId32 "/stat", pid);
+    file = fopen(path, "re");
+    if (file != NULL) {
+        size_t size = fread(text, 1, sizeof text - 1, file);
+
+        text[size] = 0;
+        at = strrchr(text, ')'); /* the name before it may hold anything; field 3 follows, and field 22 is wanted */
+        for (int field = 2; at != NULL && field < 22; field++)
+            at = strchr(at + 1, ' ');
+        if (at != NULL)
+            started = strtoull(at + 1, NULL, 10);
+        (void)fclose(file);
+    }
+    return (uint64_t)(uint32_t)started << 32 | (uint32_t)pid;
+}
+
+/* A server that was killed could not take its page away, and one in a sandbox may not. */
+static void stale_sweep(void)
+{
+    DIR *dir = opendir("/dev/shm");
+    const struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        char name[NAME_SIZE];
+        uint32_t pid, started, places;
+
+        if (sscanf(entry->d_name, STEM "%" SCNu32 ".%" SCNu32 ".%" SCNu32, &pid, &started, &places) != 3 ||
+            pid > INT32_MAX || process_lives((int32_t)pid))
+            continue;
+        if (snprintf(name, sizeof name, "/%s", entry->d_name) < (int)sizeof name)
+            shm_unlink(name); /* refused where it is not ours */
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
 RESULT
 census_open(uint64_t group, uint32_t sessions_max, struct census **census_out)
 {
@@ -85,8 +130,10 @@ census_open(uint64_t group, uint32_t sessions_max, struct census **census_out)
     c->places = sessions_max > 0 ? sessions_max : 1;
     c->map_size = sizeof(struct census_shared) + (size_t)ROWS_MAX * c->places * sizeof(uint64_t);
     if (group != 0) {
+        stale_sweep();
         /* The size is in the name: after a reload with another limit the new processes share another page. */
-        snprintf(c->name, sizeof c->name, "/mansio-in.%" PRIu64 ".%" PRIu32, group, c->places);
+        snprintf(c->name, sizeof c->name, "/" STEM "%" PRIu32 ".%" PRIu32 ".%" PRIu32, (uint32_t)group,
+            (uint32_t)(group >> 32), c->places);
         fd = shared_open(c->name, c->map_size);
     }
     if (fd < 0)

@@ -14,6 +14,8 @@
 
 struct census;
 
+/* The group of those that a process has started: its id and when it began, so that a later process of that id does not count on. */
+uint64_t census_group(int32_t pid);
 /* `group` names the processes that count together, of this user; 0 counts alone. */
 RESULT
 census_open(uint64_t group, uint32_t sessions_max, struct census **census_out);

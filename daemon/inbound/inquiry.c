@@ -9,6 +9,7 @@ struct inquiry {
     struct channel *channel; /* NULL: there is no lookup */
     struct inquiry_question *first, **end;
     struct loop_timer timer;
+    struct repute *repute; /* shares the channel; NULL: nobody */
     uint64_t last;
 };
 
@@ -59,6 +60,8 @@ static void on_message(void *ctx, const struct msg *m)
 {
     struct inquiry *q = ctx;
 
+    if (m->kind == MSG_client_answer && q->repute != NULL)
+        repute_heard(q->repute, &m->client_answer);
     if (m->kind != MSG_rcpt_answer)
         return;
     for (struct inquiry_question *at = q->first; at != NULL; at = at->next) {
@@ -71,13 +74,20 @@ static void on_message(void *ctx, const struct msg *m)
     }
 }
 
+static void channel_drop(struct inquiry *q)
+{
+    channel_free(&q->channel);
+    all_later(q);
+    if (q->repute != NULL)
+        repute_channel(q->repute, NULL);
+}
+
 static void on_closed(void *ctx, enum channel_end why)
 {
     struct inquiry *q = ctx;
 
     (void)why; /* the channel has logged it; the supervisor brings a new one */
-    channel_free(&q->channel);
-    all_later(q);
+    channel_drop(q);
 }
 
 static const struct channel_handlers HANDLERS = {.on_message = on_message, .on_closed = on_closed};
@@ -107,9 +117,15 @@ void inquiry_free(struct inquiry **inquiry)
 
 void inquiry_channel(struct inquiry *q, int fd)
 {
-    channel_free(&q->channel);
-    all_later(q);
+    channel_drop(q);
     q->channel = channel_new(q->loop, fd, ROLE_INBOUND, ROLE_LOOKUP, &HANDLERS, q);
+    if (q->repute != NULL)
+        repute_channel(q->repute, q->channel);
+}
+
+void inquiry_share(struct inquiry *q, struct repute *repute)
+{
+    q->repute = repute;
 }
 
 void inquiry_ask(struct inquiry *q, struct inquiry_question *question, struct bytes path)

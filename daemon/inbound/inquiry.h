@@ -9,7 +9,7 @@
 #ifndef MANSIO_INBOUND_INQUIRY_H
 #define MANSIO_INBOUND_INQUIRY_H
 
-#include "daemon/edge/channel.h"
+#include "daemon/inbound/repute.h"
 
 enum { INQUIRY_MS = 10000 };
 
@@ -29,6 +29,8 @@ struct inquiry *inquiry_new(struct loop *loop, inquiry_answered *answered);
 void inquiry_free(struct inquiry **inquiry);
 /* Takes the descriptor of a new channel to lookup; an older one is dropped, and who waited there is answered RCPT_LATER. */
 void inquiry_channel(struct inquiry *q, int fd);
+/* The channel serves these questions too. `repute` outlives the channel. */
+void inquiry_share(struct inquiry *q, struct repute *repute);
 /* The owner of the question is set. One at a time for each session. */
 void inquiry_ask(struct inquiry *q, struct inquiry_question *question, struct bytes path);
 void inquiry_leave(struct inquiry_question *question);

@@ -187,16 +187,18 @@ static RESULT inbound_init(struct inbound_process *ip)
     size_t count = in->cfg->listen_count;
 
     users_load(&in->users);
-    TRY(census_open((uint64_t)getppid(), in->cfg->limits.sessions, &in->census));
+    TRY(census_open(census_group((int32_t)getppid()), in->cfg->limits.sessions, &in->census));
     TRY(conn_room_new(in->loop, &in->room));
     in->clerk = clerk_new(in->loop, session_answered);
     in->inquiry = inquiry_new(in->loop, session_rcpt_known);
+    in->repute = repute_new(in->loop, in->cfg->checks.time, session_client_known);
     in->depot = depot_new(in->loop, &SESSION_DEPOT_HANDLERS, in);
     if (in->cfg->tls_certificates.count > 0 && (ip->signer = signer_new(in->loop, on_certificates, ip)) == NULL)
         return FAIL(CODE_FULL, "no way to the keys process");
     ip->doors = mem_take_zero((count + 1) * sizeof *ip->doors);
-    if (in->depot == NULL || in->clerk == NULL || in->inquiry == NULL || ip->doors == NULL)
+    if (in->depot == NULL || in->clerk == NULL || in->inquiry == NULL || in->repute == NULL || ip->doors == NULL)
         return FAIL(CODE_FULL, "out of memory");
+    inquiry_share(in->inquiry, in->repute);
     for (size_t i = 0; i <= count; i++)
         door_fill(&ip->doors[i], in->cfg, i < count ? &in->cfg->listens[i] : NULL);
     return OK;
@@ -216,6 +218,7 @@ static void inbound_fini(struct inbound_process *ip)
     depot_free(&in->depot);
     clerk_free(&in->clerk);
     inquiry_free(&in->inquiry);
+    repute_free(&in->repute);
     census_close(&in->census);
     signer_free(&ip->signer);
     tls_store_free(&in->tls);

@@ -4,7 +4,7 @@
 
 uint64_t rates_key(unsigned kind, struct bytes subject)
 {
-    uint64_t h = 0xcbf29ce484222325u ^ kind;
+    uint64_t h = (0xcbf29ce484222325u ^ kind) * 0x100000001b3u;
 
     for (size_t i = 0; i < subject.size; i++)
         h = (h ^ subject.data[i]) * 0x100000001b3u;

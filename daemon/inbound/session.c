@@ -89,6 +89,7 @@ static void session_event(struct session *s, const struct smtp_event *event)
         break;
     case SMTP_EVENT_XCLIENT:
         session_trust_refresh(s);
+        session_client_ask(s);
         break;
     case SMTP_EVENT_REFUSED:
         on_refused(s, &event->refused);
@@ -193,6 +194,9 @@ static size_t on_input(void *owner, struct conn *c, struct bytes in)
     if (s->hold == HOLD_GREETING) {
         LOG(TALKED_EARLY, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)));
         session_hold_end(s);
+        (void)smtp_server_feed(&s->smtp, loop_now(s->in->loop), in); /* before the greeting is pulled: it is refused */
+        session_go_on(s);
+        return in.size;
     }
     eaten = session_run(s, in);
     if (s->over)
@@ -271,6 +275,7 @@ static void on_closed(void *owner, struct conn *c)
     if (in->clerk != NULL)
         clerk_leave(in->clerk, &s->login);
     inquiry_leave(&s->question);
+    repute_leave(&s->repute);
     session_hold_end(s);
     if (s->counted)
         census_leave(in->census, s->place);

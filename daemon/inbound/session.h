@@ -38,6 +38,7 @@ struct inbound {
     struct depot *depot;
     struct clerk *clerk;     /* NULL: no listener has auth */
     struct inquiry *inquiry; /* whom lookup knows */
+    struct repute *repute;   /* what the DNS says of clients; NULL in tests that do not ask */
     struct census *census;
     struct tls_store *tls; /* NULL: no certificate */
     struct users users;
@@ -58,5 +59,6 @@ extern const struct depot_handlers SESSION_DEPOT_HANDLERS;
 /* The clerk's handler. */
 void session_answered(void *owner, enum auth_outcome outcome, struct bytes text);
 void session_rcpt_known(void *owner, enum rcpt_known known);
+void session_client_known(void *owner, struct bytes name, bool nameless, uint32_t listed);
 
 #endif

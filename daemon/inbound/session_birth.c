@@ -35,6 +35,7 @@ void session_begin(struct session *s)
     s->begun = true;
     s->commands_counted = 0;
     smtp_server_init(&s->smtp, &s->door->smtp, &peer, &s->arena, loop_now(s->in->loop));
+    session_client_ask(s);
     session_hold_greeting(s);
     session_go_on(s);
 }

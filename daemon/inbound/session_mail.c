@@ -87,8 +87,14 @@ void session_check_mail(struct session *s, const struct smtp_mail *mail)
 
     const struct reply *limited;
 
+    if (s->repute.link != NULL && !smtp_server_authenticated(&s->smtp)) { /* it will be known soon: checks.time */
+        s->asked_mail = *mail;
+        s->mail_waits = true;
+        return;
+    }
     if (!sender_is_allowed(s, mail))
         return;
+    session_score(s);
     limited = session_limit_mail(s, mail->reverse_path.domain);
     if (limited != NULL) {
         session_answer_no(s, *limited);
@@ -186,6 +192,11 @@ static bool rcpt_is_limited(struct session *s, const struct smtp_rcpt *rcpt, con
 
     if (verdict->role)
         return false;
+    if (s->score_refuses) {
+        s->rcpt_why = "score";
+        session_answer_no(s, REPLY(550, 5, 7, 1, "Your server is not trusted here; the postmaster can be written to"));
+        return true;
+    }
     limited = session_limit_rcpt(
         s, at == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(sender, (size_t)at + 1), verdict->domain);
     if (limited != NULL) {

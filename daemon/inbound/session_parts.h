@@ -10,6 +10,7 @@
 #include "daemon/edge/loop.h"
 #include "daemon/inbound/letter.h"
 #include "daemon/inbound/policy.h"
+#include "daemon/inbound/score.h"
 #include "daemon/inbound/session.h"
 
 enum { PROXY_MS = 10000 };
@@ -26,6 +27,8 @@ struct session {
     struct clerk_seat login;
     struct letter *letter; /* between us and the depot for what is submitted; it then owns tx */
     struct inquiry_question question;
+    struct repute_question repute;
+    struct smtp_mail asked_mail; /* of a MAIL that waits for what the DNS says; its views live in the core */
     struct verp_delimiters verp; /* of the transaction */
     struct smtp_rcpt asked; /* the recipient of the open question; its views live in the core */
     struct bytes asked_path;
@@ -55,7 +58,14 @@ struct session {
     bool verifying; /* the open question is VRFY's */
     const char *why;
     const char *rcpt_why; /* of the policy's last refusal, until it is logged */
+    bool mail_waits;      /* asked_mail */
+    bool nameless;        /* facts for the score, as lookup told them */
+    bool scored;          /* `score` is in the log */
+    bool score_refuses;   /* it is refused at RCPT */
+    int32_t score;
+    uint32_t listed;
     struct arena arena;
+    uint8_t name_room[DOMAIN_SIZE_MAX]; /* what peer.rdns shows */
     struct smtp_server smtp;
 };
 
@@ -80,6 +90,10 @@ void session_mail_leave(struct session *s);
 void session_auth(struct session *s, const struct smtp_auth *auth);
 void session_trust_refresh(struct session *s);
 void session_tls_begin(struct session *s);
+/* Asks what the DNS says of the client's address; nothing of an earlier one counts any more. */
+void session_client_ask(struct session *s);
+/* At MAIL, when that is known or was not asked. */
+void session_score(struct session *s);
 
 /* --- session_limits.c --- */
 /* The client is (now) at this address. */

@@ -16,6 +16,64 @@ void session_trust_refresh(struct session *s)
     s->may_relay = policy_may_relay(s->in->cfg, address, peer->local, smtp_server_authenticated(&s->smtp));
 }
 
+/* --- what the DNS says of it --- */
+
+void session_client_ask(struct session *s)
+{
+    const struct config_checks *checks = &s->in->cfg->checks;
+    bool lists = checks->list_count > 0 && s->door->smtp.class == SMTP_CLASS_MX;
+
+    repute_leave(&s->repute);
+    s->nameless = false;
+    s->listed = 0;
+    s->scored = false;
+    if (s->exempt || s->in->repute == NULL || (!checks->names && !lists))
+        return;
+    s->repute.owner = s;
+    repute_ask(s->in->repute, &s->repute, s->who, lists);
+}
+
+void session_client_known(void *owner, struct bytes name, bool nameless, uint32_t listed)
+{
+    struct session *s = owner;
+
+    s->nameless = nameless;
+    s->listed = listed;
+    if (name.size > 0 && name.size <= sizeof s->name_room && smtp_server_peer(&s->smtp)->rdns.size == 0) {
+        memcpy(s->name_room, name.data, name.size);
+        smtp_server_rdns(&s->smtp, (struct bytes){s->name_room, name.size});
+    }
+    if (!s->mail_waits)
+        return;
+    s->mail_waits = false;
+    session_check_mail(s, &s->asked_mail);
+    session_go_on(s);
+}
+
+void session_score(struct session *s)
+{
+    uint8_t room[SCORE_REASONS_SIZE_MAX];
+    struct buf reasons = BUF(room);
+    struct score_facts facts = {
+        .address = s->who, .helo = smtp_server_helo(&s->smtp), .nameless = s->nameless, .listed = s->listed};
+    uint32_t refuse_at = s->in->cfg->checks.refuse_at;
+    int32_t score;
+
+    s->score_refuses = false;
+    if (s->exempt || smtp_server_authenticated(&s->smtp))
+        return;
+    score = score_client(s->in->cfg, &facts, &reasons);
+    s->score_refuses = refuse_at > 0 && score >= (int64_t)refuse_at;
+    if (s->scored && s->score == score)
+        return;
+    s->scored = true;
+    s->score = score;
+    LOG(CLIENT_SCORED, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)),
+        LOG_TEXT("name", smtp_server_peer(&s->smtp)->rdns), LOG_TEXT("helo", smtp_server_helo(&s->smtp)),
+        LOG_NUM("score", score), LOG_TEXT("reasons", buf_bytes(&reasons)),
+        LOG_STR("verdict", s->score_refuses ? "refused" : "passed"));
+}
+
 /* --- logins --- */
 
 void session_auth(struct session *s, const struct smtp_auth *auth)

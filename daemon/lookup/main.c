@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "daemon/lookup/doorman.h"
 #include "daemon/lookup/files.h"
 #include "daemon/lookup/job.h"
 #include "smtp/address.h"
@@ -16,6 +17,7 @@ struct lookup {
     struct instant look_after;
     struct lookup_desk desk;
     struct counter *counters;
+    struct doorman *doorman; /* NULL: no memory */
     bool draining;
 };
 
@@ -47,6 +49,8 @@ static void on_question(void *ctx, const struct msg *m)
     struct counter *c = ctx;
     struct msg answer = {.kind = MSG_rcpt_answer};
 
+    if (m->kind == MSG_client_ask && c->lookup->doorman != NULL)
+        doorman_ask(c->lookup->doorman, c->channel, &m->client_ask);
     if (m->kind != MSG_rcpt_ask)
         return;
     look(c->lookup);
@@ -62,6 +66,8 @@ static void counter_free(struct counter *c)
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
+    if (c->lookup->doorman != NULL && c->channel != NULL)
+        doorman_leave(c->lookup->doorman, c->channel);
     channel_free(&c->channel);
     mem_free(c);
 }
@@ -194,11 +200,14 @@ int lookup_main(struct process *p)
     l.desk.book = &l.book;
     l.desk.cfg = l.cfg;
     struct result r = files_want(&l.book, l.cfg);
+    if (is_ok(r))
+        r = doorman_new(l.loop, l.cfg, &l.doorman);
     if (!is_ok(r))
         process_fail(p, r.why);
     int status = process_serve(p, &HANDLERS, &l);
     while (l.counters != NULL)
         counter_free(l.counters);
+    doorman_free(&l.doorman);
     channel_free(&l.desk.queued);
     lookup_jobs_drop(&l.desk);
     files_fini(&l.book);

@@ -48,6 +48,23 @@ static void subjects_are_apart(void **state)
     assert_true(rates_spent(table, &rate, bob, 1011));
 }
 
+/* Neighbours under neighbouring kinds: nothing of a kind may cancel out against the first octet of a subject. */
+static void keys_are_apart(void **state)
+{
+    enum { KINDS = 16, SUBJECTS = 256 };
+    static uint64_t keys[KINDS * SUBJECTS];
+
+    (void)state;
+    for (unsigned k = 0; k < KINDS; k++)
+        for (unsigned i = 0; i < SUBJECTS; i++) {
+            uint8_t subject[8] = {(uint8_t)i, 0, 0, 127, 0xff, 0xff};
+            keys[k * SUBJECTS + i] = rates_key(k, (struct bytes){subject, sizeof subject});
+        }
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        for (size_t j = i + 1; j < COUNT_OF(keys); j++)
+            assert_true(keys[i] != keys[j]);
+}
+
 /* More subjects than places: nobody who did nothing is refused, and one who did much is still known among his neighbours. */
 static void flood_from_everywhere(void **state)
 {
@@ -93,6 +110,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(subjects_are_apart, setup, teardown),
+        cmocka_unit_test(keys_are_apart),
         cmocka_unit_test_setup_teardown(flood_from_everywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(shared_by_processes, setup, teardown),
     };
