@@ -19,6 +19,17 @@ void house_turn_wanted(void)
     turn_at(world.now_ms + (int64_t)world_below(TURN_MS));
 }
 
+bool house_cut_look(void)
+{
+    size_t at = house.cut_at;
+
+    if (at == SIZE_MAX || disk_event_count() < at)
+        return false;
+    house.cut_at = SIZE_MAX;
+    house_power_cut(at, house.cut_seed);
+    return true;
+}
+
 static void on_turn(void *ctx)
 {
     (void)ctx;
@@ -26,12 +37,9 @@ static void on_turn(void *ctx)
     house.in_turn = true;
     engine_turn(house.engine, world_walltime());
     house.in_turn = false;
-    if (house.cut_at != SIZE_MAX && disk_event_count() >= house.cut_at) {
-        size_t at = house.cut_at;
-        house.cut_at = SIZE_MAX;
-        house_power_cut(at, house.cut_seed);
+    ledger_deleted_look();
+    if (house_cut_look())
         return;
-    }
     struct walltime next = engine_deadline(house.engine);
     if (next.ms != WALLTIME_NEVER.ms)
         turn_at(world.now_ms + (next.ms > world_walltime().ms ? next.ms - world_walltime().ms : 1));
@@ -296,7 +304,18 @@ void house_fsck(const char *when)
 
 bool house_was_down(int64_t wait_ms)
 {
-    return house.last_down_ms > 0 && house.last_down_ms + wait_ms + DOWN_EXCUSE_MS > world.now_ms;
+    return house_lanes_bound() ||
+           (house.last_down_ms > 0 && house.last_down_ms + wait_ms + DOWN_EXCUSE_MS > world.now_ms);
+}
+
+void house_clock_jump(int64_t by_ms)
+{
+    world_say("the clock jumps by %" PRId64 " s", by_ms / 1000);
+    world_fault(FAULT_CLOCK_JUMP);
+    world.clock_off_ms += by_ms;
+    if (by_ms > 0)
+        world.jumped_ms += by_ms;
+    house.last_down_ms = world.now_ms;
 }
 
 bool house_is_up(void)

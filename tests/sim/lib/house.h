@@ -44,6 +44,13 @@ void house_cut_at(size_t at, uint64_t seed);
 /* The postmaster's hand. */
 void house_retry_all(void);
 void house_hold(bool held);
+/* A request on the control socket: an order about a letter, or about a lane. */
+void house_order_any(void);
+/* Lanes are neither suspended nor limited any more, and mail is taken. */
+void house_lanes_free(void);
+bool house_lanes_bound(void);
+/* The wall clock jumps; every other clock goes on. */
+void house_clock_jump(int64_t by_ms);
 /* What is held stays held no longer. */
 void house_release_all(void);
 

@@ -86,6 +86,8 @@ struct house {
 };
 extern struct house house;
 
+/* Cuts the power when the disk has come so far; true: it did. */
+bool house_cut_look(void);
 /* queued looks soon what there is to do. */
 void house_turn_wanted(void);
 /* A channel between queued and one of the others, when both are up; the other end's descriptor, or -1. */

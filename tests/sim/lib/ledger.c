@@ -137,12 +137,22 @@ unsigned ledger_token_check(struct bytes text, const struct fate *f, const char 
     return t->code;
 }
 
+static bool is_rerouted(struct bytes address)
+{
+    for (uint32_t i = 1; i <= ledger.letter_count; i++)
+        for (uint32_t k = 0; ledger.letters[i]->orders && k < ledger.letters[i]->fate_count; k++)
+            if (ledger.letters[i]->fates[k].rerouted &&
+                bytes_equal_nocase(bytes_of(ledger.letters[i]->fates[k].address), address))
+                return true;
+    return false;
+}
+
 void ledger_offered(const struct host *host, struct bytes from, struct bytes address)
 {
     const struct domain *d = domain_of(address);
 
     (void)from;
-    if (d == NULL || !domain_has_host(d, host))
+    if (d == NULL || (!domain_has_host(d, host) && !is_rerouted(address)))
         world_wrong("%s is offered %.*s, which is not its mail", host->name, BYTES_ARG(address));
 }
 
@@ -298,6 +308,9 @@ void ledger_commit_asked(const struct envelope_head *head)
         world_wrong("a message of nobody is committed: %.*s", BYTES_ARG(text));
         return;
     }
+    struct letter *other = ledger_find(head->id);
+    if (other != NULL && other != l)
+        world_wrong("letters %u and %u have the same id", other->number, l->number);
     letter_id_set(l, head->id);
     l->arrival = head->arrival;
     l->queued_deaths = ledger.queued_deaths;
@@ -349,6 +362,8 @@ void ledger_job_rcpt(struct job_id job, const void *worker, struct message_id id
     int64_t wait_ms = world_walltime().ms - rcpt->next_try.ms;
 
     ledger.attempts++;
+    if (f != NULL && wait_ms > 0) /* timers run by the other clock: a jump forward brings nothing sooner */
+        wait_ms -= wait_ms < world.jumped_ms - f->jumped_ms ? wait_ms : world.jumped_ms - f->jumped_ms;
     if (f == NULL) {
         world_wrong("a job for somebody unknown: %.*s", BYTES_ARG(rcpt->forward_path));
         return;
@@ -357,11 +372,11 @@ void ledger_job_rcpt(struct job_id job, const void *worker, struct message_id id
         world_wrong("letter %u, %s: in two jobs at once", l->number, f->address);
     if (fate_is_resolved(f) && !f->deleted)
         world_wrong("letter %u, %s: a job although it is resolved", l->number, f->address);
-    if (wait_ms < 0 && !ledger.clock_jumped)
+    if (wait_ms < 0)
         world_wrong("letter %u, %s: tried %" PRId64 " ms before its time", l->number, f->address, -wait_ms);
     f->flying = job.value;
     f->flying_by = worker;
-    if (!domain_is_steady(domain_of(rcpt->forward_path)) || ledger.clock_jumped)
+    if (!domain_is_steady(domain_of(rcpt->forward_path)))
         return;
     if (wait_ms > ledger.worst_wait_ms && wait_ms <= WAIT_BOUND_MS)
         ledger.worst_wait_ms = wait_ms;
@@ -452,10 +467,10 @@ static void on_failed(struct letter *l, struct fate *f, const struct entry *e)
 
     f->failed = true;
     ledger.failed++;
-    if (code / 100 == 4 && age_ms < ledger.cfg->retry.give_up_after_ms && !ledger.clock_jumped)
+    if (!f->bounced && code / 100 == 4 && age_ms < ledger.cfg->retry.give_up_after_ms)
         world_wrong("letter %u, %s: given up after %" PRId64 " s for a %u", l->number, f->address, age_ms / 1000, code);
     if (f->expands && !f->program && kin_expand(bytes_of(f->address), leaves, KIN_LEAVES_MAX) > 0 &&
-        age_ms < ledger.cfg->retry.give_up_after_ms && !ledger.clock_jumped && !f->bounced)
+        age_ms < ledger.cfg->retry.give_up_after_ms && !f->bounced)
         world_wrong("letter %u, %s: failed although it stands for others", l->number, f->address);
     if (f->copies > 0 && !r->local && r->open == NULL && r->arrived && r->outbound_deaths == ledger.outbound_deaths &&
         r->queued_deaths == ledger.queued_deaths)
@@ -473,12 +488,11 @@ static void on_deferred(struct letter *l, struct fate *f, const struct entry *e)
     int64_t left = l->arrival.ms + plan->give_up_after_ms - world_walltime().ms;
 
     f->deferrals++;
+    f->jumped_ms = world.jumped_ms;
     ledger.deferrals++;
     ledger.exact_steps += e->next_s == step / 1000;
     if (code / 100 == 5 && f->address[0] != 0 && box_ask(bytes_of(f->address)) == BOX_UNKNOWN && code == 550)
         world_wrong("letter %u, %s: put off although it was refused for good", l->number, f->address);
-    if (ledger.clock_jumped)
-        return;
     if (e->next_s * 1000 > hi || (e->next_s * 1000 < lo && e->next_s * 1000 < left - 1000))
         world_wrong("letter %u, %s: attempt %d is to be followed after %" PRId64 " s (the plan says %" PRId64 ")",
             l->number, f->address, (int)e->count, e->next_s, step / 1000);
@@ -579,7 +593,7 @@ static void fate_close(const struct letter *l, const struct fate *f, bool draine
     }
     if (success != (f->delivered && wants_success && !f->copy_dsn ? 1 : 0))
         world_wrong("letter %u, %s: its delivery was told %u times", l->number, f->address, success);
-    if (f->failed && !f->bounced && bytes_starts(bytes_of(f->address), BYTES("ok")) &&
+    if (f->failed && !f->bounced && !f->rerouted && bytes_starts(bytes_of(f->address), BYTES("ok")) &&
         domain_is_steady(domain_of(bytes_of(f->address))))
         world_wrong("letter %u, %s: failed although its host is well", l->number, f->address);
     ledger.recipients += f->accepted;

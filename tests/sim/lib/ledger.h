@@ -49,14 +49,15 @@ struct fate {
     struct receipt *receipt; /* of the last copy */
     bool copy_dsn;           /* the last copy's host offered DSN */
     bool delivered, failed, discarded, deleted, held;
-    bool bounced; /* by the postmaster */
-    bool maybe;   /* resolved in the turn that a power cut may have undone */
+    bool bounced, delete_asked, rerouted; /* by the postmaster */
+    bool maybe;                           /* resolved in the turn that a power cut may have undone */
     uint64_t resolved_turn;
     unsigned told[5]; /* notifications by enum dsn_kind */
     uint64_t told_turn;
     uint64_t flying;       /* the job that has it; 0: none */
     const void *flying_by; /* its worker */
     unsigned deferrals;
+    int64_t jumped_ms; /* world.jumped_ms when it was put off */
 };
 
 enum letter_told { TOLD_NOTHING, TOLD_YES, TOLD_LATER, TOLD_NO };
@@ -77,6 +78,7 @@ struct letter {
     bool must_fail; /* content that may not be taken */
     bool committed; /* queued said that it is durable */
     bool absent;    /* when it said so, the queue did not hold it: nothing of it is kept */
+    bool orders;    /* the postmaster has given some */
     bool over;      /* each of its recipients is resolved */
     uint64_t commit_turn;
     struct walltime arrival;
@@ -107,9 +109,8 @@ struct ledger {
     const struct config *cfg;
     /* figures */
     uint64_t accepted, recipients, delivered, failed, dsns, deferrals, exact_steps, doubles, doubles_by_death, attempts,
-        expanded, local_copies;
+        expanded, local_copies, deleted;
     int64_t worst_wait_ms;
-    bool clock_jumped;
 };
 extern struct ledger ledger;
 
@@ -148,6 +149,9 @@ struct receipt *ledger_copy(
     struct bytes from, struct bytes to, struct bytes original, bool program, struct bytes content);
 /* It is there no longer. */
 void ledger_copy_gone(struct receipt *receipt);
+
+/* Recipients that the postmaster wanted deleted and that are gone from the queue. */
+void ledger_deleted_look(void);
 
 /* The postmaster's hand */
 struct letter *ledger_find(struct message_id id);

@@ -87,9 +87,9 @@ static void report_check(struct letter *about, const struct letter *dsn, const s
     uint8_t class = r->status.data[0];
     if (kind == DSN_FAILED && class != '5' && !expired)
         world_wrong("letter %u, %s: failed with status %.*s", about->number, f->address, BYTES_ARG(r->status));
-    if (kind == DSN_FAILED && expired && age_ms < ledger.cfg->retry.give_up_after_ms && !ledger.clock_jumped)
+    if (kind == DSN_FAILED && expired && age_ms < ledger.cfg->retry.give_up_after_ms)
         world_wrong("letter %u, %s: expired after %" PRId64 " s", about->number, f->address, age_ms / 1000);
-    if (kind == DSN_FAILED && !expired && code / 100 == 4)
+    if (kind == DSN_FAILED && !expired && code / 100 == 4 && !f->bounced)
         world_wrong("letter %u, %s: failed for a %u", about->number, f->address, code);
     if (kind == DSN_DELAYED && (class != '4' || age_ms < ledger.cfg->retry.warn_after_ms))
         world_wrong("letter %u, %s: delayed with status %.*s after %" PRId64 " s", about->number, f->address,
@@ -240,6 +240,24 @@ static bool row_is_there(struct letter *l, const struct fate *f)
         if (fate_has_row(f, &rcpt))
             return true;
     return false;
+}
+
+void ledger_deleted_look(void)
+{
+    for (uint32_t i = 1; i <= ledger.letter_count && ledger.store != NULL; i++) {
+        struct letter *l = ledger.letters[i];
+        for (uint32_t k = 0; l->orders && !l->over && k < l->fate_count; k++) {
+            struct fate *f = &l->fates[k];
+            if (!f->delete_asked || fate_is_resolved(f) || !f->accepted || !is_ok(store_read_begin(ledger.store)))
+                continue;
+            f->deleted = !row_is_there(l, f);
+            store_read_end(ledger.store);
+            if (f->deleted) {
+                f->resolved_turn = ledger.turn;
+                ledger.deleted++;
+            }
+        }
+    }
 }
 
 /* The last turn may have been undone with its commit: what it said is taken back where the rows say so. */

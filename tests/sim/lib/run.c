@@ -117,7 +117,11 @@ static void on_chaos(void *ctx)
     (void)ctx;
     if (world.now_ms >= scene.calm_at_ms)
         return;
-    if (world_chance(60)) {
+    if (world_chance(100))
+        house_order_any();
+    else if (world_chance(40))
+        house_clock_jump(world_between(-6 * (int64_t)HOUR, 6 * (int64_t)HOUR));
+    else if (world_chance(60)) {
         world_fault(FAULT_LIST_AWAY);
         kin_list_away(true);
         world_timer_set(&scene.list, world.now_ms + world_between(SECOND, HOUR));
@@ -171,6 +175,7 @@ static void on_calm(void *ctx)
         world_timer_stop(&scene.list);
         kin_list_away(false);
     }
+    house_lanes_free();
     house_release_all();
 }
 
@@ -179,7 +184,8 @@ static void on_hour(void *ctx)
 {
     (void)ctx;
     if (places.calm)
-        house_release_all(); /* what was accepted meanwhile for a held domain, and what queued was down for */
+        house_lanes_free(),
+            house_release_all(); /* what was accepted meanwhile for a held domain, and what queued was down for */
     if (places.calm && scene.messages_left == 0 && client_count() == 0 && house_is_idle() &&
         ledger_open_letters() == 0) {
         scene.drained = true;
@@ -209,6 +215,7 @@ static void figures_add(struct run_figures *t, uint32_t letters)
     t->delivered += ledger.delivered;
     t->failed += ledger.failed;
     t->dsns += ledger.dsns;
+    t->deleted += ledger.deleted;
     t->expanded += ledger.expanded;
     t->local_copies += ledger.local_copies;
     t->deferrals += ledger.deferrals;
@@ -363,6 +370,7 @@ void run_figures_print(const struct run_figures *f)
         {"attempts", offsetof(struct run_figures, attempts), "attempts"},
         {"expanded", offsetof(struct run_figures, expanded), "recipients expanded, each compared with its aliases"},
         {"copies", offsetof(struct run_figures, local_copies), "copies in mailboxes and programs"},
+        {"deleted", offsetof(struct run_figures, deleted), "recipients deleted by the postmaster"},
         {"deferrals", offsetof(struct run_figures, deferrals), "attempts put off"},
         {"doubles", offsetof(struct run_figures, doubles), "second copies, each with its reason (Q4)"},
         {"deaths", offsetof(struct run_figures, doubles_by_death),

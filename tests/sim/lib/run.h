@@ -25,7 +25,7 @@ struct run_options {
 
 struct run_figures {
     uint64_t runs, steps, letters, accepted, recipients, delivered, failed, dsns, deferrals, attempts, expanded,
-        local_copies, doubles, doubles_by_death, simulated_hours, worst_wait_ms;
+        deleted, local_copies, doubles, doubles_by_death, simulated_hours, worst_wait_ms;
     uint64_t faults[FAULT_COUNT];
     unsigned wrong;
 };

@@ -40,7 +40,8 @@ struct world {
     uint64_t seed;
     struct rng rng;
     int64_t now_ms;       /* monotonic; walltime is WORLD_EPOCH_MS later */
-    int64_t clock_off_ms; /* by which the wall clock has jumped */
+    int64_t clock_off_ms; /* by which the wall clock has jumped, */
+    int64_t jumped_ms;    /* forward alone */
     uint64_t step;
     bool talk;
     unsigned wrong;
