@@ -1,6 +1,7 @@
 /* Stored rows: whatever stands on disk is read or refused, and what is read is written back octet for octet.
  * First octet: the kind of row; second: whether the seal is made right (so that the forms behind it are reached) or taken
  * as it comes; third: the size of the key, cut to what is there. */
+#include "queue/attempt.h"
 #include "queue/row.h"
 #include "queue/scheduler.h"
 
@@ -62,11 +63,21 @@ static void open_due(struct bytes key, struct bytes value)
 
 static void open_history(struct bytes key, struct bytes value)
 {
+    uint8_t room[ROW_HEADER_SIZE + ATTEMPT_SIZE_MAX];
+    struct buf written = row_buf(room, sizeof room);
+    struct attempt attempt, again;
     struct bytes row;
     struct walltime at;
 
-    if (is_ok(row_history_open(key, value, &at, &row)))
-        ASSERT(row.size + 8 + ROW_HEADER_SIZE == value.size);
+    if (!is_ok(row_history_open(key, value, &at, &row)))
+        return;
+    ASSERT(row.size + 8 + ROW_HEADER_SIZE == value.size);
+    if (!is_ok(attempt_get(row, &attempt)))
+        return;
+    /* One of old comes back with two empty values more. */
+    ASSERT(is_ok(attempt_put(&written, &attempt)));
+    struct bytes payload = bytes_after(buf_bytes(&written), ROW_HEADER_SIZE);
+    ASSERT(bytes_starts(payload, row) && is_ok(attempt_get(payload, &again)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
