@@ -7,10 +7,11 @@ import unittest
 
 import support  # noqa: F401
 from callers import SendmailCase, fields
-from case import TOP, as_ordinary_user, give, main, programs
+from case import TOP, as_ordinary_user, give, main, need_root, programs
 
 PEERS = os.path.join(TOP, "build", "peers")
 MAILX = os.path.join(PEERS, "bsd-mailx", "usr", "bin", "bsd-mailx")
+CRON = os.path.join(PEERS, "cron", "usr", "sbin", "cron")
 NODEMAILER = os.path.join(PEERS, "nodemailer", "node_modules", "nodemailer")
 
 
@@ -121,6 +122,39 @@ class Programs(SendmailCase):
         self.run_it("swaks", "--pipe", f"{self.sendmail} -bs", "--from", "a@x.test", "--to", "user@out.test", "--header",
                     "Subject: from swaks", "--ehlo", "here.test")
         self.expect("from swaks", ["user@out.test"])
+
+    @need(CRON, "unshare")
+    @need_root("cron becomes other users, and knows its places by name")
+    def test_cron(self):
+        """Debian's cron, as its package has it, in a mount namespace where its places are ours and sendmail is this one."""
+        folder, spool = self.path("sbin"), self.path("spool")
+        tabs = os.path.join(spool, "cron", "crontabs")
+        os.makedirs(folder)
+        os.makedirs(tabs)
+        shutil.copy(self.sendmail, folder)
+        for user, text in (("nobody", "MAILTO=user@out.test\n@reboot printf 'from-cron one\\n.\\ngr\\303\\274\\303\\237e\\n'\n"),
+                           ("daemon", "MAILFROM=jobs@x.test\nMAILTO=user@out.test,other@out.test\n@reboot echo from-cron two\n"),
+                           ("mail", "MAILTO=\n@reboot echo from-cron none\n")):
+            with open(os.path.join(tabs, user), "w") as f:
+                f.write(text)
+            os.chmod(f.name, 0o600)
+            shutil.chown(f.name, user)
+        places = (f"mount --make-rprivate / && mount --bind {folder} /usr/sbin && mount --bind {spool} /var/spool && "
+                  f"mount -t tmpfs tmpfs /run && exec {CRON} -f")
+        cron = subprocess.Popen(["unshare", "--mount", "sh", "-c", places], stderr=subprocess.PIPE,
+                                env=dict(PATH="/usr/bin:/bin", MANSIO_CONFIG=self.m.conf, ASAN_OPTIONS="detect_leaks=0"))
+        self.addCleanup(cron.stderr.close)
+        self.addCleanup(cron.wait)
+        self.addCleanup(cron.kill)
+        one = self.expect("from-cron one", ["user@out.test"])
+        self.assertEqual((["root@here.test (Cron Daemon)"], ["Cron <nobody@" + os.uname().nodename + "> printf"]),
+                         (fields(one.content, "From"), [s[:len(os.uname().nodename) + 21] for s in fields(one.content, "Subject")]))
+        self.assertTrue(one.content.endswith("from-cron one\r\n.\r\ngrüße\r\n".encode()))
+        self.assertIn(b"from nobody (uid ", one.content)
+        two = self.expect("from-cron two", ["other@out.test", "user@out.test"])
+        self.assertIn(b"from daemon (uid 1)", two.content)
+        self.assertEqual(["jobs@x.test"], [f.split(" ")[0] for f in fields(two.content, "From")])
+        self.assertFalse([m for m in self.out.messages if b"from-cron none" in m.content])
 
     @need("curl")
     def test_curl(self):
