@@ -81,7 +81,10 @@ RESULT recipient_put(struct buf *out, const struct recipient *rcpt)
     TRY(wire_put_bytes(out, rcpt->last_status));
     TRY(wire_put_bytes(out, rcpt->last_reply));
     TRY(wire_put_bytes(out, rcpt->last_host));
-    return rcpt->sender.size == 0 ? OK : wire_put_bytes(out, rcpt->sender);
+    if (rcpt->sender.size + rcpt->via.size == 0)
+        return OK;
+    TRY(wire_put_bytes(out, rcpt->sender));
+    return rcpt->via.size == 0 ? OK : wire_put_bytes(out, rcpt->via);
 }
 
 RESULT recipient_get(struct wire_reader *in, struct recipient *rcpt_out)
@@ -102,6 +105,8 @@ RESULT recipient_get(struct wire_reader *in, struct recipient *rcpt_out)
     r.last_host = wire_get_bytes(in, DOMAIN_SIZE_MAX + 64);
     if (in->rest.size > 0 && in->failed == NULL) /* only where there is one: rows without it are older than the field */
         r.sender = wire_get_bytes(in, ADDRESS_SIZE_MAX);
+    if (in->rest.size > 0 && in->failed == NULL)
+        r.via = wire_get_bytes(in, RECIPIENT_VIA_SIZE_MAX);
     if (r.forward_path.size == 0)
         wire_fail(in, "recipient without a forward-path");
     TRY(wire_check(in));
@@ -117,6 +122,7 @@ RESULT recipient_copy(struct arena *a, const struct recipient *rcpt, struct reci
     TRY(arena_copy(a, rcpt->orcpt, &r.orcpt));
     TRY(arena_copy(a, rcpt->lane, &r.lane));
     TRY(arena_copy(a, rcpt->sender, &r.sender));
+    TRY(arena_copy(a, rcpt->via, &r.via));
     TRY(arena_copy(a, rcpt->last_status, &r.last_status));
     TRY(arena_copy(a, rcpt->last_reply, &r.last_reply));
     TRY(arena_copy(a, rcpt->last_host, &r.last_host));

@@ -16,10 +16,10 @@
 enum origin_kind { ORIGIN_SMTP, ORIGIN_SUBMISSION, ORIGIN_LOCAL, ORIGIN_DSN, ORIGIN_RESEND, ORIGIN_KIND_COUNT };
 
 enum envelope_flag {
-    ENVELOPE_SMTPUTF8 = 1 << 0,     /* MAIL carried SMTPUTF8 (RFC 6531) */
-    ENVELOPE_HEADER_8BIT = 1 << 1,  /* raw 8-bit octets in the header block: the next hop needs SMTPUTF8 */
-    ENVELOPE_BODY_8BIT = 1 << 2,    /* 8-bit octets were really seen in the content */
-    ENVELOPE_HELD = 1 << 3,         /* held by the postmaster: nothing of it is scheduled */
+    ENVELOPE_SMTPUTF8 = 1 << 0,    /* MAIL carried SMTPUTF8 (RFC 6531) */
+    ENVELOPE_HEADER_8BIT = 1 << 1, /* raw 8-bit octets in the header block: the next hop needs SMTPUTF8 */
+    ENVELOPE_BODY_8BIT = 1 << 2,   /* 8-bit octets were really seen in the content */
+    ENVELOPE_HELD = 1 << 3,        /* held by the postmaster: nothing of it is scheduled */
 };
 
 struct envelope_head {
@@ -70,6 +70,7 @@ struct recipient {
     struct walltime next_try; /* the time in its lane_due row */
     bool warned;              /* a delay DSN was sent (or was not wanted) */
     struct bytes sender;      /* the reverse-path for this recipient; empty: the message's own */
+    struct bytes via;         /* the addresses whose ~/.forward led here, the first one first, parted by LF */
     uint32_t parent;          /* 1 + n of the recipient this one was expanded from; 0: from the envelope */
     struct bytes last_status; /* "4.4.1" */
     struct bytes last_reply;  /* the peer's reply or our reason, at most REPLY_KEPT_SIZE_MAX */
@@ -82,7 +83,7 @@ struct recipient {
  * and last_reply. */
 #define RECIPIENT_LANE_REFUSED "refused"
 
-enum { ENVELOPE_HEAD_SIZE_MAX = 4096, RECIPIENT_SIZE_MAX = 8192 }; /* encoded */
+enum { ENVELOPE_HEAD_SIZE_MAX = 4096, RECIPIENT_SIZE_MAX = 8192, RECIPIENT_VIA_SIZE_MAX = 2048 }; /* encoded */
 
 /* CODE_FULL when `out` has no room. ASSERTs the bounds that limits.h states. */
 RESULT envelope_head_put(struct buf *out, const struct envelope_head *head);

@@ -76,6 +76,7 @@ RESULT store_recipient_update(
 /* Remembers who gets a message that is expanded: *fresh_out is false when `text` was remembered for it before. These rows go
  * with the message. */
 RESULT store_seen_put(struct store *s, struct message_id id, struct bytes text, bool *fresh_out);
+RESULT store_seen_has(struct store *s, struct message_id id, struct bytes text, bool *has_out);
 /* CODE_GONE when the row is no longer there. */
 RESULT store_recipient_delete(struct store *s, struct message_id id, const struct recipient *rcpt);
 /* Deletes head and body when no recipient is left; done_out tells. CODE_GONE when there is no such message (any more).

@@ -255,26 +255,47 @@ RESULT store_recipient_delete(struct store *s, struct message_id id, const struc
 }
 
 /* A row for each that hashes alike, told apart by their text: an address that somebody made to hash like another loses no mail.
- * A damaged row remembers nobody, so that its recipient rather comes twice than never. */
-RESULT store_seen_put(struct store *s, struct message_id id, struct bytes text, bool *fresh_out)
+ * A damaged row remembers nobody, so that its recipient rather comes twice than never. When it is not there key_out is that of
+ * its row. */
+static RESULT seen_find(
+    struct store *s, struct message_id id, struct bytes text, struct row_key *key_out, bool *has_out)
 {
     MDB_cursor *cursor;
-    struct row_key key;
     struct bytes found, value, payload;
-    uint8_t *stored;
 
-    *fresh_out = false;
+    *has_out = false;
     TRY(store_cursor(s, DB_SEEN, &cursor));
     for (uint32_t k = 0;; k++) {
-        row_key_seen(&key, id, bytes_hash(text, 0), k);
-        struct result r = store_seek(cursor, MDB_SET_RANGE, &key, &found, &value);
-        if (!is_ok(r) && r.code != CODE_GONE)
-            return r;
-        if (!is_ok(r) || !bytes_equal(found, row_key_bytes(&key)))
-            break;
-        if (is_ok(row_open(found, value, &payload)) && bytes_equal(payload, text))
+        row_key_seen(key_out, id, bytes_hash(text, 0), k);
+        struct result r = store_seek(cursor, MDB_SET_RANGE, key_out, &found, &value);
+        if (!is_ok(r))
+            return r.code == CODE_GONE ? OK : r;
+        if (!bytes_equal(found, row_key_bytes(key_out)))
             return OK;
+        if (is_ok(row_open(found, value, &payload)) && bytes_equal(payload, text)) {
+            *has_out = true;
+            return OK;
+        }
     }
+}
+
+RESULT store_seen_has(struct store *s, struct message_id id, struct bytes text, bool *has_out)
+{
+    struct row_key key;
+
+    return seen_find(s, id, text, &key, has_out);
+}
+
+RESULT store_seen_put(struct store *s, struct message_id id, struct bytes text, bool *fresh_out)
+{
+    struct row_key key;
+    uint8_t *stored;
+    bool has;
+
+    *fresh_out = false;
+    TRY(seen_find(s, id, text, &key, &has));
+    if (has)
+        return OK;
     TRY(store_row_reserve(s, DB_SEEN, &key, text.size, &stored));
     memcpy(stored + ROW_HEADER_SIZE, text.data, text.size);
     row_seal_reserved(&key, stored, text.size);

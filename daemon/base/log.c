@@ -24,6 +24,11 @@ static struct log_config config = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO,
 static uint8_t pending_room[LOG_BUFFER_SIZE];
 static struct buf pending = {pending_room, 0, sizeof pending_room};
 
+int log_fd(void)
+{
+    return config.fd;
+}
+
 void log_init(const struct log_config *cfg)
 {
     log_flush();

@@ -50,6 +50,8 @@ struct log_config {
 void log_init(const struct log_config *cfg);
 void log_emit(enum log_event event, const struct log_field *fields, size_t field_count);
 void log_flush(void);
+/* Where lines go; for a child process that closes all else. */
+int log_fd(void);
 
 /* For the operator's manual and the tests. */
 const char *log_event_name(enum log_event event); /* "rcpt_refused" */

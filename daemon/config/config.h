@@ -65,7 +65,9 @@ struct config_listen {
 struct config_domain {
     struct bytes name;          /* lower case, A-labels */
     struct route_target target; /* of `deliver` */
-    struct bytes maildir;       /* "/var/mail/%d/%u" */
+    struct bytes maildir;       /* "/var/mail/%d/%u", of system users "~/Maildir" */
+    struct bytes mbox;          /* instead: "/var/mail/%u" */
+    bool system_users;          /* its users are those of the host, who own their mailboxes and may have a ~/.forward */
     struct config_text_list aliases;
     struct config_text_list virtual; /* virtual(5) tables */
     struct config_text_list
@@ -167,6 +169,7 @@ struct config {
     } processes;
     struct bytes command_user; /* as whom commands run and files are written, when started as root */
     int64_t command_time;
+    int64_t over_quota;   /* how long mail for a full mailbox waits before it is returned with 5.2.2 */
     int64_t history_keep; /* how long finished attempts are remembered */
     struct { /* what is done to mail that is handed in: by sendmail, run_dir/inject, listeners for submission */
         bool sender;

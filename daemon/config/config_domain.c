@@ -1,10 +1,10 @@
 /* The domain blocks, and those of the logins that may write in their name. */
 #include "daemon/config/reader.h"
 
-/* Absolute, and only %d, %u and %% behind a percent sign. */
-static bool maildir_is_valid(struct bytes path)
+/* Absolute or in a home, and only %d, %u and %% behind a percent sign. */
+static bool mailbox_is_valid(struct bytes path, bool has_home)
 {
-    if (!bytes_starts(path, BYTES("/")))
+    if (!bytes_starts(path, BYTES("/")) && !(has_home && bytes_starts(path, BYTES("~/"))))
         return false;
     for (size_t i = 0; i < path.size; i++) {
         if (path.data[i] != '%')
@@ -43,19 +43,24 @@ static RESULT domain_read(struct reader *r, const struct config_tree_block *bloc
             return READER_FAIL(r, block->line, "a second domain block for \"%s\"; expected each domain once",
                 (const char *)d->name.data);
     TRY(reader_block(r, block, domain));
+    const struct config_tree_cell *mbox = reader_cell(block, "mbox"), *box = mbox != NULL ? mbox : maildir;
     if (domain->target.kind != ROUTE_LOCAL) {
-        if (maildir != NULL)
-            return READER_FAIL(r, maildir->line,
-                "maildir: found with deliver = '%s', expected only with deliver = \"maildir\"",
-                deliver != NULL ? (const char *)deliver->text.data : "");
+        if (box != NULL)
+            return READER_FAIL(r, box->line, "%s: found with deliver = '%s', expected only with deliver = \"maildir\"",
+                mbox != NULL ? "mbox" : "maildir", deliver != NULL ? (const char *)deliver->text.data : "");
         return OK;
     }
-    if (maildir == NULL)
-        return maildir_preset(r, &domain->maildir);
-    if (!maildir_is_valid(maildir->text))
-        return reader_wrong(r, maildir, "maildir",
-            "a path that begins with /, where %d is the domain, %u the local part and %% a percent sign");
-    return reader_keep(r->cfg, maildir->text, &domain->maildir);
+    if (mbox != NULL && maildir != NULL)
+        return READER_FAIL(r, box->line, "mbox: found beside maildir, expected one of them");
+    if (box == NULL)
+        return domain->system_users ? reader_keep(r->cfg, BYTES("~/Maildir"), &domain->maildir)
+                                    : maildir_preset(r, &domain->maildir);
+    if (!mailbox_is_valid(box->text, domain->system_users))
+        return reader_wrong(r, box, mbox != NULL ? "mbox" : "maildir",
+            "a path that begins with / (or with ~/, of system_users), where %d is the domain, %u the local part and %% "
+            "a "
+            "percent sign");
+    return reader_keep(r->cfg, box->text, mbox != NULL ? &domain->mbox : &domain->maildir);
 }
 
 RESULT config_domains_read(struct reader *r)
@@ -143,5 +148,5 @@ bool config_domain_is_looked_up(const struct config_domain *d)
     for (size_t i = 0; i < d->users.count; i++)
         if (d->users.items[i].data[0] == '/')
             return true;
-    return config_domain_has_aliases(d);
+    return config_domain_has_aliases(d) || d->system_users;
 }

@@ -48,7 +48,7 @@ enum job_outcome {
     JOB_DEFERRED,
     JOB_FAILED,
     JOB_AGAIN, /* not tried in this attempt (452 after some RCPTs, 421 between transactions): due again at once, not counted */
-    JOB_EXPANDED, /* lookup only: its children came before it (Q3) */
+    JOB_EXPANDED, /* lookup, and local for a ~/.forward: its children came before it (Q3) */
     JOB_OUTCOME_COUNT,
 };
 
@@ -58,6 +58,8 @@ enum child_kind {
     CHILD_UNKNOWN, /* text is an address of ours that does not exist: it fails as if it had been given so */
     CHILD_COMMAND, /* text is a command line */
     CHILD_FILE,    /* text is an absolute path */
+    CHILD_FORWARD, /* text is an address that a ~/.forward names: it is expanded in its turn */
+    CHILD_MAILBOX, /* the mailbox of `as` itself, past his ~/.forward */
     CHILD_KIND_COUNT,
 };
 

@@ -1,11 +1,19 @@
+/* (M1) A file is linked into `new` only after its content is on the disk: whoever sees the name sees the whole message, also after
+ *      a power cut, so a name that is taken means that the message is there.
+ * (M2) Success is said only after the name is on the disk. */
 #include "daemon/local/mailbox.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-enum { WRITE_ROOM_SIZE = 65536, FOLDER_MODE = 0700, FILE_MODE = 0600, ANCESTORS_SYNCED = 4 };
+#include "daemon/local/quota.h"
+
+enum { WRITE_ROOM_SIZE = 65536, FOLDER_MODE = 0700, FILE_MODE = 0600, ANCESTORS_SYNCED = 4, TOGETHER_MIN = 3 };
 
 /* --- names --- */
 
@@ -66,20 +74,16 @@ RESULT mailbox_path_put(struct buf *out, struct bytes template, struct bytes loc
 }
 
 RESULT mailbox_name_put(
-    struct buf *out, struct walltime now, uint32_t process_id, uint64_t count, struct bytes hostname)
+    struct buf *out, struct walltime arrival, struct message_id id, uint32_t n, struct bytes hostname)
 {
-    TRY(buf_put_u64(out, (uint64_t)(now.ms / 1000)));
-    TRY(buf_put_str(out, ".M"));
-    TRY(buf_put_u64(out, (uint64_t)(now.ms % 1000) * 1000));
-    TRY(buf_put_octet(out, 'P'));
-    TRY(buf_put_u64(out, process_id));
-    TRY(buf_put_octet(out, 'Q'));
-    TRY(buf_put_u64(out, count));
-    TRY(buf_put_octet(out, '.'));
+    char text[64];
+
+    snprintf(text, sizeof text, "%" PRId64 ".I%016" PRIx64 "N%" PRIu32 ".", arrival.ms / 1000, id.value, n);
+    TRY(buf_put_str(out, text));
     for (size_t i = 0; i < hostname.size && i < 100; i++) {
         uint8_t octet = hostname.data[i];
 
-        TRY(buf_put_octet(out, octet == '/' || octet == ':' || octet < 0x21 ? (uint8_t)'_' : octet));
+        TRY(buf_put_octet(out, octet == '/' || octet == ':' || octet == ',' || octet < 0x21 ? (uint8_t)'_' : octet));
     }
     return OK;
 }
@@ -167,29 +171,58 @@ static RESULT maildir_open(const char *path, int *dir_fd_out)
 
 /* --- one message --- */
 
-static void tmp_path(const struct mailbox *box, const char *folder, char room[MAILBOX_NAME_SIZE_MAX + 8])
+/* Whether a folder of the Maildir holds the delivery: its name, then flags and sizes. */
+static bool folder_has(int dir_fd, const char *folder, struct bytes unique)
 {
-    snprintf(room, MAILBOX_NAME_SIZE_MAX + 8, "%s/%s", folder, box->name);
+    int fd = openat(dir_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    bool found = false;
+
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    while (!found && (entry = readdir(dir)) != NULL)
+        found = strncmp(entry->d_name, (const char *)unique.data, unique.size) == 0 &&
+                strchr(",:", entry->d_name[unique.size]) != NULL;
+    closedir(dir);
+    return found;
 }
 
-RESULT mailbox_open(struct mailbox *box, const char *path, struct bytes unique)
+static RESULT tmp_make(struct mailbox *box)
 {
-    char name[MAILBOX_NAME_SIZE_MAX + 8];
+    static uint64_t count;
+    struct stat st;
 
+    if (fstat(box->dir_fd, &st) != 0)
+        return FAIL_SYS(errno, "the mailbox cannot be looked at");
+    box->device = st.st_dev;
+    box->inode = st.st_ino;
+    snprintf(box->tmp_name, sizeof box->tmp_name, "tmp/%s.%dQ%" PRIu64, box->name, (int)getpid(), ++count);
+    box->fd = openat(box->dir_fd, box->tmp_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    return box->fd >= 0 ? OK : FAIL_SYS(errno, "a file cannot be made in tmp");
+}
+
+RESULT mailbox_open(struct mailbox *box, const char *path, struct bytes unique, bool suspect)
+{
     *box = (struct mailbox){.dir_fd = -1, .fd = -1};
     if (unique.size >= sizeof box->name)
         return FAIL_SYS(ENAMETOOLONG, "the file's name is too long");
     memcpy(box->name, unique.data, unique.size);
     TRY(maildir_open(path, &box->dir_fd));
-    tmp_path(box, "tmp", name);
-    box->fd = openat(box->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (box->fd < 0) {
-        struct result r = FAIL_SYS(errno, "a file cannot be made in tmp");
+    if (suspect && (folder_has(box->dir_fd, "new", unique) || folder_has(box->dir_fd, "cur", unique))) {
+        struct result r = folder_sync(box->dir_fd, "new"); /* (M2) the crash may have come before it */
 
         mailbox_abandon(box);
+        box->there = is_ok(r);
         return r;
     }
-    return OK;
+    struct result r = tmp_make(box);
+    if (!is_ok(r))
+        mailbox_abandon(box);
+    return r;
 }
 
 static RESULT write_whole(struct mailbox *box, const uint8_t *data, size_t size)
@@ -238,42 +271,146 @@ RESULT mailbox_flush(struct mailbox *box)
     return write_whole(box, (const uint8_t *)"\r", 1);
 }
 
+/* --- commit --- */
+
+/* What a sync of the whole file system is sure to put on the disk, and whether it tells of errors (Linux 5.8 on). */
+static bool syncs_together(const struct mailbox *box)
+{
+    struct statfs fs;
+
+    if (fstatfs(box->dir_fd, &fs) != 0)
+        return false;
+    return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC;
+}
+
+struct commit {
+    struct mailbox *const *boxes;
+    size_t count;
+    struct result *results;
+};
+
+/* Boxes that are still good on the file system of number `first`, which is the first of its kind. */
+static size_t neighbours(const struct commit *c, size_t first)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < first; i++)
+        if (is_ok(c->results[i]) && c->boxes[i]->device == c->boxes[first]->device)
+            return 0;
+    for (size_t i = first; i < c->count; i++)
+        count += is_ok(c->results[i]) && c->boxes[i]->device == c->boxes[first]->device;
+    return count;
+}
+
+/* One wait for all that lie on one file system; true when there was one for number `first`. */
+static bool sync_together(struct commit *c, size_t first)
+{
+    size_t count = neighbours(c, first);
+    uint64_t device = c->boxes[first]->device;
+
+    if (count == 0)
+        return true; /* done with an earlier one */
+    if (count < TOGETHER_MIN || !syncs_together(c->boxes[first]))
+        return false;
+    if (syncfs(c->boxes[first]->dir_fd) == 0)
+        return true;
+    struct result r = FAIL_SYS(errno, "the file system cannot be synced");
+    for (size_t i = first; i < c->count; i++)
+        if (is_ok(c->results[i]) && c->boxes[i]->device == device)
+            c->results[i] = r;
+    return true;
+}
+
+static RESULT file_sync(struct mailbox *box)
+{
+    return fsync(box->fd) == 0 ? OK : FAIL_SYS(errno, "the message cannot be synced");
+}
+
+/* link fails where the name is taken and rename would replace; not every file system can link. */
+static RESULT file_link(struct mailbox *box)
+{
+    char new[MAILBOX_NAME_SIZE_MAX + 64];
+    int fd = box->fd;
+
+    box->fd = -1;
+    if (close(fd) != 0) /* a network file system tells here that it is full */
+        return FAIL_SYS(errno, "the message cannot be closed");
+    snprintf(new, sizeof new, "new/%s,S=%" PRIu64 ",W=%" PRIu64, box->name, box->size, box->size + box->line_count);
+    if (linkat(box->dir_fd, box->tmp_name, box->dir_fd, new, 0) == 0 || errno == EEXIST) /* (M1) */
+        return OK;
+    if (faccessat(box->dir_fd, new, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+        renameat(box->dir_fd, box->tmp_name, box->dir_fd, new) == 0)
+        return OK;
+    return FAIL_SYS(errno, "the message cannot be moved into new");
+}
+
+static RESULT folder_sync_once(struct commit *c, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (is_ok(c->results[i]) && c->boxes[i]->device == c->boxes[at]->device &&
+            c->boxes[i]->inode == c->boxes[at]->inode)
+            return OK;
+    return folder_sync(c->boxes[at]->dir_fd, "new");
+}
+
+/* `step` for each box that is still good. */
+static void each(struct commit *c, struct result (*step)(struct mailbox *box))
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (is_ok(c->results[i]))
+            c->results[i] = step(c->boxes[i]);
+}
+
+static RESULT fits(struct mailbox *box)
+{
+    TRY(mailbox_flush(box));
+    return quota_check(box->dir_fd, box->size);
+}
+
+static RESULT count_in(struct mailbox *box)
+{
+    quota_add(box->dir_fd, box->size);
+    return OK;
+}
+
+void mailbox_commit_all(struct mailbox *const boxes[], size_t count, struct result results[])
+{
+    struct commit c = {.boxes = boxes, .count = count, .results = results};
+
+    for (size_t i = 0; i < count; i++)
+        results[i] = OK;
+    each(&c, fits);
+    for (size_t i = 0; i < count; i++)
+        if (is_ok(results[i]) && !sync_together(&c, i))
+            for (size_t k = i; k < count; k++)
+                if (is_ok(results[k]) && boxes[k]->device == boxes[i]->device)
+                    results[k] = file_sync(boxes[k]);
+    each(&c, file_link);
+    for (size_t i = 0; i < count; i++)
+        if (is_ok(results[i]) && !sync_together(&c, i))
+            for (size_t k = i; k < count; k++)
+                if (is_ok(results[k]) && boxes[k]->device == boxes[i]->device)
+                    results[k] = folder_sync_once(&c, k);
+    each(&c, count_in);
+    for (size_t i = 0; i < count; i++)
+        mailbox_abandon(boxes[i]);
+}
+
 RESULT mailbox_commit(struct mailbox *box)
 {
-    char tmp[MAILBOX_NAME_SIZE_MAX + 8], new[MAILBOX_NAME_SIZE_MAX + 64];
     struct result r;
 
-    TRY(mailbox_flush(box));
-    if (fsync(box->fd) != 0)
-        return FAIL_SYS(errno, "the message cannot be synced");
-    if (close(box->fd) != 0) { /* a network file system tells here that it is full */
-        box->fd = -1;
-        return FAIL_SYS(errno, "the message cannot be closed");
-    }
-    box->fd = -1;
-    tmp_path(box, "tmp", tmp);
-    snprintf(new, sizeof new, "new/%s,S=%" PRIu64 ",W=%" PRIu64, box->name, box->size, box->size + box->line_count);
-    /* link fails where the name is taken and rename would replace; not every file system can link. */
-    if (linkat(box->dir_fd, tmp, box->dir_fd, new, 0) != 0) {
-        if (errno == EEXIST || renameat(box->dir_fd, tmp, box->dir_fd, new) != 0)
-            return FAIL_SYS(errno, "the message cannot be moved into new");
-    }
-    r = folder_sync(box->dir_fd, "new");
-    if (!is_ok(r))
-        (void)unlinkat(box->dir_fd, new, 0); /* it will come again: not twice */
-    mailbox_abandon(box);
+    mailbox_commit_all((struct mailbox *const[]){box}, 1, &r);
     return r;
 }
 
 void mailbox_abandon(struct mailbox *box)
 {
-    char tmp[MAILBOX_NAME_SIZE_MAX + 8];
-
     if (box->fd >= 0)
         close(box->fd);
     if (box->dir_fd >= 0) {
-        tmp_path(box, "tmp", tmp);
-        (void)unlinkat(box->dir_fd, tmp, 0);
+        if (box->tmp_name[0] != 0)
+            (void)unlinkat(box->dir_fd, box->tmp_name, 0);
         close(box->dir_fd);
     }
     box->fd = box->dir_fd = -1;

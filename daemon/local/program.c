@@ -10,7 +10,7 @@
 #include "daemon/local/mbox.h"
 #include "smtp/address.h"
 
-enum { FILE_TIME_MS = 120000, PATH_ROOM_SIZE = LANE_NAME_SIZE_MAX + 1, REPLY_ROOM_SIZE = 320 };
+enum { FILE_TIME_MS = 120000, REPLY_ROOM_SIZE = 320 };
 
 struct program {
     struct program_order order;
@@ -22,7 +22,6 @@ struct program {
     uint8_t octets[CMDLINE_ROOM_SIZE];
     uint8_t user_octets[LOCAL_PART_SIZE_MAX];
     struct bytes user, extension, domain;
-    char path[PATH_ROOM_SIZE];
 };
 
 RESULT program_spool(int *fd_out)
@@ -57,15 +56,21 @@ static int command_run(void *ctx)
     struct bytes original =
         bytes_starts_nocase(rcpt->orcpt, BYTES("rfc822;")) ? bytes_after(rcpt->orcpt, 7) : rcpt->forward_path;
 
+    bool at_home = p->order.owner != NULL && p->order.owner->home[0] != 0;
+
+    if (at_home && chdir(p->order.owner->home) != 0) {
+        dprintf(STDOUT_FILENO, "4.3.5 the home of the user cannot be entered\n");
+        return 75; /* EX_TEMPFAIL */
+    }
     clearenv();
     setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 1);
-    setenv("SHELL", "/bin/sh", 1);
-    setenv("HOME", "/", 1);
+    setenv("SHELL", at_home && p->order.owner->shell[0] != 0 ? p->order.owner->shell : "/bin/sh", 1);
+    setenv("HOME", at_home ? p->order.owner->home : "/", 1);
     variable_set("SENDER", p->order.head->reverse_path);
     variable_set("RECIPIENT", rcpt->forward_path);
     variable_set("ORIGINAL_RECIPIENT", original);
-    variable_set("USER", p->user);
-    variable_set("LOGNAME", p->user);
+    variable_set("USER", at_home ? bytes_of(p->order.owner->name) : p->user);
+    variable_set("LOGNAME", at_home ? bytes_of(p->order.owner->name) : p->user);
     variable_set("LOCAL", p->user);
     variable_set("EXTENSION", p->extension);
     variable_set("DOMAIN", p->domain);
@@ -76,8 +81,8 @@ static int command_run(void *ctx)
 static int file_run(void *ctx)
 {
     const struct program *p = ctx;
-    struct result r =
-        mbox_append(p->path, STDIN_FILENO, p->order.head->reverse_path, p->order.now.ms / 1000, MBOX_WAIT_MS);
+    struct result r = mbox_append((const char *)p->order.file.data, STDIN_FILENO, p->order.head->reverse_path,
+        p->order.now.ms / 1000, MBOX_WAIT_MS);
     const char *status = r.code == CODE_TIMEOUT   ? "4.2.0"
                          : r.code == CODE_REFUSED ? "5.2.0"
                          : r.sys == EDQUOT        ? "4.2.2"
@@ -112,9 +117,8 @@ static void on_helper_ended(void *owner, const struct helper_end *end)
         fate.outcome = told.outcome;
         fate.status = said.size > 0 ? said : bytes_of(told.status);
         fate.reply = told.outcome != JOB_DELIVERED && line.size > 0 ? bytes_trim(bytes_after(line, said.size))
-                     : bytes_starts(p->order.lane, BYTES("file:")) && told.outcome == JOB_DELIVERED
-                         ? BYTES("appended to the file")
-                         : bytes_of(told.reply);
+                     : p->order.file.size > 0 && told.outcome == JOB_DELIVERED ? BYTES("appended to the file")
+                                                                               : bytes_of(told.reply);
         break;
     }
     case HELPER_KILLED:
@@ -154,12 +158,7 @@ static RESULT names_split(struct program *p)
 
 static RESULT program_prepare(struct program *p, struct helper_spec *spec)
 {
-    struct bytes lane = p->order.lane;
-
-    if (bytes_starts(lane, BYTES("file:"))) {
-        struct bytes path = bytes_after(lane, 5);
-        ASSERT(path.size < sizeof p->path);
-        memcpy(p->path, path.data, path.size);
+    if (p->order.file.size > 0) {
         spec->run = file_run;
         spec->time_ms = FILE_TIME_MS;
         return OK;
@@ -167,7 +166,7 @@ static RESULT program_prepare(struct program *p, struct helper_spec *spec)
     TRY(names_split(p));
     spec->run = command_run;
     spec->time_ms = p->order.cfg->command_time;
-    return cmdline_parse(bytes_after(lane, 5),
+    return cmdline_parse(p->order.command,
         &(struct cmdline_facts){.user = p->user,
             .extension = p->extension,
             .domain = p->domain,

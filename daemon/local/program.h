@@ -2,7 +2,7 @@
  *
  * For: local's jobs, once the whole message lies in a spool (an open file without a name). Not for: mailboxes (mailbox.h).
  *   TRY(program_spool(&fd));   ... write the message, LF line ends ...
- *   struct program_order order = {.loop = loop, .cfg = cfg, .lane = lane, .spool = fd, .head = &head, .rcpt = &rcpt};
+ *   struct program_order order = {.loop = loop, .cfg = cfg, .command = line, .spool = fd, .head = &head, .rcpt = &rcpt};
  *   program_start(&order, ended, owner, &program)      ended comes once, from a later turn, with the fate of the recipient
  *   program_stop(&program)                             nothing is called any more */
 #ifndef MANSIO_LOCAL_PROGRAM_H
@@ -11,6 +11,7 @@
 #include "daemon/config/config.h"
 #include "daemon/edge/loop.h"
 #include "daemon/ipc/words.h"
+#include "daemon/local/owner.h"
 #include "queue/envelope.h"
 
 struct program;
@@ -18,7 +19,9 @@ struct program;
 struct program_order {
     struct loop *loop;
     const struct config *cfg;
-    struct bytes lane; /* pipe:COMMAND or file:/PATH; outlives the program, as head and rcpt do */
+    struct bytes command;      /* outlives the program, as file, head and rcpt do */
+    struct bytes file;         /* instead: a path that ends with NUL */
+    const struct owner *owner; /* whose home it is in; NULL: none */
     int spool;
     const struct envelope_head *head;
     const struct recipient *rcpt;

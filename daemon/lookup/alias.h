@@ -71,4 +71,8 @@ const struct alias_entry *alias_table_find(const struct alias_table *t, struct b
 RESULT alias_target_take(
     struct bytes *rest, enum alias_form form, struct buf *room, enum alias_kind *kind_out, struct bytes *text_out);
 
+/* Whether the header block at the start of `content` has a Delivered-To field that names `path`: it has been
+ * here before. */
+bool lookup_was_delivered_to(struct bytes content, struct bytes path);
+
 #endif

@@ -29,8 +29,6 @@ void lookup_jobs_drop(struct lookup_desk *desk);
 
 /* inbound's question about a recipient in a domain of ours. */
 enum rcpt_known lookup_known(const struct lookup_desk *desk, struct bytes path);
-/* Whether the header block at the start of `content` has a Delivered-To field that names `path`. */
-bool lookup_was_delivered_to(struct bytes content, struct bytes path);
 /* A canonical path with its domain as A-labels; CODE_SYNTAX when it has none. */
 RESULT lookup_path_put(struct buf *out, struct bytes path);
 

@@ -26,7 +26,8 @@ static enum ipc_role lane_role(struct bytes lane)
 {
     if (bytes_equal(lane, LANE_EXPAND))
         return ROLE_LOOKUP;
-    return bytes_equal(lane, BYTES("local")) || bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:"))
+    return bytes_equal(lane, BYTES("local")) || bytes_starts(lane, BYTES("pipe:")) ||
+                   bytes_starts(lane, BYTES("file:")) || bytes_starts(lane, BYTES("as:"))
                ? ROLE_LOCAL
                : ROLE_OUTBOUND;
 }
@@ -409,7 +410,8 @@ static void land_early(struct engine *e, struct job *job)
 static RESULT child_take(struct job *job, const struct msg_job_child *m)
 {
     struct job_rcpt *at = job_rcpt_find(job, m->n);
-    struct bytes path = m->kind == CHILD_ADDRESS || m->kind == CHILD_UNKNOWN ? m->text : m->address;
+    bool is_path = m->kind == CHILD_ADDRESS || m->kind == CHILD_UNKNOWN || m->kind == CHILD_FORWARD;
+    struct bytes path = is_path ? m->text : m->address;
 
     if (at == NULL || at->has_result)
         return FAIL(CODE_REFUSED, "child of a recipient that is not in the job");

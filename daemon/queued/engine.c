@@ -11,7 +11,7 @@ static void batch_reset(struct batch *b)
 static bool config_has_aliases(const struct config *cfg)
 {
     for (size_t i = 0; i < cfg->domain_count; i++)
-        if (config_domain_has_aliases(&cfg->domains[i]))
+        if (config_domain_has_aliases(&cfg->domains[i]) || cfg->domains[i].system_users)
             return true;
     return false;
 }
@@ -279,6 +279,13 @@ RESULT engine_route_first(
         choice_out->lane = LANE_EXPAND;
     }
     return OK;
+}
+
+bool engine_may_forward(const struct engine *e, struct bytes path)
+{
+    const struct config_domain *domain = config_domain_find(e->cfg, path_domain(path));
+
+    return domain != NULL && domain->system_users;
 }
 
 /* --- effects --- */

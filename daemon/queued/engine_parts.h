@@ -82,7 +82,7 @@ struct spill {
 struct job_child {
     struct job_child *next;
     enum child_kind kind;
-    struct bytes text, address, owner;
+    struct bytes text, address, owner, as;
 };
 
 struct job_rcpt {
@@ -211,6 +211,8 @@ RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, 
 RESULT engine_route_first(
     struct engine *e, const struct recipient *rcpt, struct buf *lane_room, struct route_choice *choice_out);
 #define LANE_EXPAND BYTES("expand")
+/* Whether what is delivered to the path may be forwarded by its user: its domain has system_users. */
+bool engine_may_forward(const struct engine *e, struct bytes path);
 
 /* intake.c */
 RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now);

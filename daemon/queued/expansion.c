@@ -4,7 +4,10 @@
  *
  * RFC 3461 5.2.7: an alias for one recipient hands NOTIFY and ORCPT on; one for several reports "expanded" where SUCCESS was
  * asked for and hands the rest on; a list with an owner of its own is the end of the way for its sender: "delivered", and its
- * members' fates are the owner's business. */
+ * members' fates are the owner's business.
+ *
+ * A ~/.forward is read by local when its user's turn has come, so circles of those show here: each child knows the addresses whose
+ * .forward led to it (`via`), and an address that is reached again from itself is a loop, unless its user keeps a copy. */
 #include "daemon/queued/engine_parts.h"
 
 RESULT expansion_child_take(struct job *job, struct job_rcpt *at, const struct msg_job_child *m)
@@ -18,6 +21,7 @@ RESULT expansion_child_take(struct job *job, struct job_rcpt *at, const struct m
     TRY(arena_copy(&job->arena, m->text, &child->text));
     TRY(arena_copy(&job->arena, m->address, &child->address));
     TRY(arena_copy(&job->arena, bytes_head(m->owner, ADDRESS_SIZE_MAX), &child->owner));
+    TRY(arena_copy(&job->arena, m->as, &child->as));
     if (at->children == NULL)
         at->children_end = &at->children;
     *at->children_end = child;
@@ -43,7 +47,7 @@ RESULT expansion_remember(struct engine *e, struct message_id id, struct bytes p
     struct buf name = BUF(octets);
 
     /* A command or a file is itself whoever names it. */
-    if (bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:")))
+    if (bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:")) || bytes_starts(lane, BYTES("as:")))
         TRY(buf_put(&name, lane));
     else
         TRY(name_put(e, &name, path));
@@ -64,10 +68,13 @@ static RESULT child_refused(struct route_choice *choice)
 static RESULT child_route(struct engine *e, const struct job_child *child, const struct recipient *rcpt,
     struct buf *lane, struct route_choice *choice)
 {
-    const char *prefix = child->kind == CHILD_FILE ? "file:" : "pipe:";
+    const char *prefix = child->kind == CHILD_FILE ? "file:" : child->kind == CHILD_MAILBOX ? "mailbox" : "pipe:";
+    struct bytes text = child->kind == CHILD_MAILBOX ? BYTES_NONE : child->text;
 
     if (child->kind == CHILD_ADDRESS)
         return engine_route(e, rcpt->forward_path, lane, choice);
+    if (child->kind == CHILD_FORWARD)
+        return engine_route_first(e, rcpt, lane, choice);
     *choice = (struct route_choice){.kind = ROUTE_CHOICE_LANE, .lane = LANE_EXPAND};
     if (child->kind == CHILD_UNKNOWN)
         return OK;
@@ -75,11 +82,15 @@ static RESULT child_route(struct engine *e, const struct job_child *child, const
         choice->kind = ROUTE_CHOICE_DISCARD;
         return OK;
     }
-    TRY(buf_put_str(lane, prefix));
-    for (size_t i = 0; i < child->text.size; i++) { /* in an alias a % is only that */
-        if (child->kind == CHILD_COMMAND && child->text.data[i] == '%' && !is_ok(buf_put_octet(lane, '%')))
+    if (child->as.size > 0 &&
+        (!is_ok(buf_put_str(lane, "as:")) || !is_ok(buf_put(lane, child->as)) || !is_ok(buf_put_octet(lane, ':'))))
+        return child_refused(choice);
+    if (!is_ok(buf_put_str(lane, prefix)))
+        return child_refused(choice);
+    for (size_t i = 0; i < text.size; i++) { /* in an alias a % is only that */
+        if (child->kind == CHILD_COMMAND && text.data[i] == '%' && !is_ok(buf_put_octet(lane, '%')))
             return child_refused(choice);
-        if (!is_ok(buf_put_octet(lane, child->text.data[i])))
+        if (!is_ok(buf_put_octet(lane, text.data[i])))
             return child_refused(choice);
     }
     choice->lane = buf_bytes(lane);
@@ -91,7 +102,7 @@ struct brood {
     const struct envelope_head *head;
     const struct recipient *parent;
     const struct job_rcpt *at;
-    struct bytes orcpt, content;
+    struct bytes orcpt, content, via;
     uint32_t stored;
     bool owned; /* a child has got an owner of its own */
 };
@@ -108,6 +119,62 @@ static uint8_t child_notify(const struct brood *b, const struct job_child *child
     return notify == 0 ? DSN_NOTIFY_NEVER : notify;
 }
 
+/* Whose ~/.forward led to the children: those of the parent, and the parent itself if it was his. */
+static RESULT via_of(struct engine *e, struct brood *b)
+{
+    uint8_t octets[RECIPIENT_VIA_SIZE_MAX];
+    struct buf via = BUF(octets);
+
+    b->via = b->parent->via;
+    if (b->at->children == NULL || b->at->children->as.size == 0)
+        return OK;
+    if (!is_ok(buf_put(&via, b->parent->via)) || (via.size > 0 && !is_ok(buf_put_octet(&via, '\n'))) ||
+        !is_ok(buf_put(&via, b->parent->forward_path)))
+        return OK; /* a way so long is cut; it still ends, because each address is gone to once */
+    return arena_copy(&e->scratch, buf_bytes(&via), &b->via);
+}
+
+static bool is_via(struct bytes via, struct bytes path)
+{
+    while (via.size > 0) {
+        ptrdiff_t lf = bytes_index(via, '\n');
+        struct bytes one = lf == BYTES_NOT_FOUND ? via : bytes_head(via, (size_t)lf);
+
+        if (bytes_equal_nocase(one, path))
+            return true;
+        via = bytes_after(via, one.size + 1);
+    }
+    return false;
+}
+
+/* The message goes to `path` already. From its own .forward that is a circle; nobody would get it but by a copy that its user
+ * keeps. */
+static RESULT child_again(struct engine *e, const struct brood *b, const struct recipient *rcpt, struct walltime now)
+{
+    static const struct route circle = {.target = {.kind = ROUTE_ERROR,
+                                            .status = BYTES_INIT("5.4.6"),
+                                            .text = BYTES_INIT("the .forward files of its users lead in a circle")}};
+    uint8_t octets[LANE_NAME_SIZE_MAX];
+    struct buf copy = BUF(octets);
+    const struct config_domain *domain = config_domain_find(e->cfg, path_domain(rcpt->forward_path));
+    struct bytes local_part;
+    bool kept = false;
+
+    if (domain == NULL || !is_via(b->via, rcpt->forward_path))
+        return OK;
+    local_part = bytes_head(rcpt->forward_path, rcpt->forward_path.size - path_domain(rcpt->forward_path).size - 1);
+    local_part = config_domain_user(domain, local_part);
+    TRY(buf_put_str(&copy, "as:"));
+    for (size_t i = 0; i < local_part.size; i++)
+        TRY(buf_put_octet(&copy, octet_lower(local_part.data[i])));
+    TRY(buf_put_str(&copy, ":mailbox"));
+    TRY(store_seen_has(e->store, b->head->id, buf_bytes(&copy), &kept));
+    if (kept)
+        return OK;
+    struct route_choice choice = {.kind = ROUTE_CHOICE_ERROR, .route = &circle};
+    return intake_refused(e, b->head, rcpt, &choice, b->content, now);
+}
+
 static RESULT child_apply(
     struct engine *e, struct brood *b, const struct job_child *child, uint32_t *next_n, struct walltime now)
 {
@@ -117,22 +184,25 @@ static RESULT child_apply(
     bool fresh = true;
     struct recipient rcpt = {
         .n = *next_n,
-        .forward_path = child->kind == CHILD_ADDRESS || child->kind == CHILD_UNKNOWN ? child->text : child->address,
+        .forward_path = child->kind == CHILD_ADDRESS || child->kind == CHILD_UNKNOWN || child->kind == CHILD_FORWARD
+                            ? child->text
+                            : child->address,
         .orcpt = child->owner.size > 0 ? BYTES_NONE : b->orcpt,
         .notify = child_notify(b, child),
         .sender = child->owner.size > 0 ? child->owner : b->parent->sender,
         .next_try = now,
         .parent = b->parent->n + 1,
+        .via = b->via,
     };
 
     b->owned = b->owned || child->owner.size > 0;
     if (rcpt.forward_path.size == 0 || rcpt.forward_path.size > ADDRESS_SIZE_MAX)
         return FAIL(CODE_CORRUPT, "a child without an address"); /* looked at before: dispatch.c */
     TRY(child_route(e, child, &rcpt, &lane, &choice));
-    if (choice.kind != ROUTE_CHOICE_DISCARD)
+    if (choice.kind != ROUTE_CHOICE_DISCARD && (child->kind != CHILD_FORWARD || !bytes_equal(choice.lane, LANE_EXPAND)))
         TRY(expansion_remember(e, b->head->id, rcpt.forward_path, choice.lane, &fresh));
     if (!fresh)
-        return OK;
+        return child_again(e, b, &rcpt, now);
     if (choice.kind == ROUTE_CHOICE_DISCARD)
         return effect_add(
             e, &(struct effect){.kind = EFFECT_DISCARDED, .id = b->head->id, .n = rcpt.n, .to = rcpt.forward_path});
@@ -179,6 +249,7 @@ RESULT expansion_apply(struct engine *e, const struct envelope_head *head, const
     struct bytes content;
     if (is_ok(store_body_get(e->store, head->id, 0, DSN_ORIGINAL_SIZE_MAX, &content)))
         TRY(arena_copy(&e->scratch, content, &b.content)); /* the view dies at the next put */
+    TRY(via_of(e, &b));
     for (const struct job_child *child = at->children; child != NULL; child = child->next)
         TRY(child_apply(e, &b, child, next_n, now));
     TRY(expanded_tell(e, &b, now));

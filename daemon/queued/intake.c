@@ -414,7 +414,8 @@ static RESULT publish_expands(struct engine *e, const struct tx *tx, bool *expan
         struct route_choice choice;
 
         TRY(engine_route_first(e, &at->rcpt, &lane, &choice));
-        *expands_out = choice.kind == ROUTE_CHOICE_LANE && bytes_equal(choice.lane, LANE_EXPAND);
+        *expands_out = (choice.kind == ROUTE_CHOICE_LANE && bytes_equal(choice.lane, LANE_EXPAND)) ||
+                       engine_may_forward(e, at->rcpt.forward_path);
     }
     return OK;
 }

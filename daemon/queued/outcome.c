@@ -23,7 +23,7 @@ struct outcome {
 static bool is_local_lane(struct bytes lane)
 {
     return bytes_equal(lane, BYTES("local")) || bytes_starts(lane, BYTES("lmtp:")) ||
-           bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:"));
+           bytes_starts(lane, BYTES("pipe:")) || bytes_starts(lane, BYTES("file:")) || bytes_starts(lane, BYTES("as:"));
 }
 
 /* A reply begins with three digits; reasons of our own with a status or a word. */
@@ -142,6 +142,21 @@ static RESULT expired(struct outcome *o, const struct recipient *rcpt, const str
     return failed(o, rcpt, &final, first);
 }
 
+/* A mailbox that is full may be emptied; when nobody has done so for long its sender is told. A full disk is our own trouble. */
+static bool is_over_quota(const struct outcome *o, const struct recipient *rcpt, const struct job_rcpt *at)
+{
+    return bytes_equal(at->status, BYTES("4.2.2")) && is_local_lane(rcpt->lane) &&
+           walltime_reached(walltime_after(o->head.arrival, o->e->cfg->over_quota), o->now);
+}
+
+static RESULT over_quota(struct outcome *o, const struct recipient *rcpt, const struct job_rcpt *at, bool first)
+{
+    struct job_rcpt final = *at;
+
+    final.status = BYTES("5.2.2");
+    return failed(o, rcpt, &final, first);
+}
+
 static struct walltime next_try(struct outcome *o, const struct recipient *rcpt)
 {
     /* By name: the scheduler may have dropped an idle lane while the commit had to wait. */
@@ -170,6 +185,8 @@ static RESULT deferred(struct outcome *o, const struct recipient *rcpt, const st
 
     if (retry_gives_up(plan, o->head.arrival, o->now))
         return expired(o, rcpt, at, first);
+    if (is_over_quota(o, rcpt, at))
+        return over_quota(o, rcpt, at, first);
     after.attempts++;
     after.next_try = next_try(o, rcpt);
     after.last_status = at->status;

@@ -8,7 +8,14 @@
 #include "tests/sim/lib/house.h"
 #include "tests/sim/lib/kin.h"
 
-enum { DESCRIPTORS_MAX = 1024 };
+enum { DESCRIPTORS_MAX = 1024, LINKS_MAX = 256 };
+
+/* A copy whose folder is not synced yet. */
+struct copy_link {
+    struct receipt *receipt;
+    ino_t folder;
+    char path[1200];
+};
 
 static struct {
     char root[200];
@@ -16,14 +23,14 @@ static struct {
     bool power, frozen;
     bool open[DESCRIPTORS_MAX]; /* a file of ours, by descriptor */
     bool unsynced[DESCRIPTORS_MAX];
-    struct receipt *unsynced_link; /* its folder is not synced yet */
-    struct letter *link_letter;
-    char link_path[1200];
+    struct copy_link links[LINKS_MAX];
+    size_t link_count;
 } files;
 
 int __real_openat(int dir, const char *path, int flags, ...);
 ssize_t __real_write(int fd, const void *data, size_t size);
 int __real_fsync(int fd);
+int __real_syncfs(int fd);
 int __real_close(int fd);
 int __real_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
 int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
@@ -31,6 +38,7 @@ int __real_unlinkat(int dir, const char *path, int flags);
 int __wrap_openat(int dir, const char *path, int flags, ...);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
 int __wrap_fsync(int fd);
+int __wrap_syncfs(int fd);
 int __wrap_close(int fd);
 int __wrap_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
 int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
@@ -73,24 +81,44 @@ static bool is_ours(int fd)
     return fd >= 0 && fd < DESCRIPTORS_MAX && files.open[fd];
 }
 
-/* The copy whose name may not last is gone or stays. */
-static void link_settle(bool power)
+/* Copies whose names may not last are gone or stay, by the dice. */
+static void links_settle(void)
 {
-    if (files.unsynced_link == NULL)
-        return;
-    files.unsynced_link->arrived = false;
-    if (power && world_chance(500) && unlink(files.link_path) == 0)
-        ledger_copy_gone(files.unsynced_link);
-    files.unsynced_link = NULL;
+    for (size_t i = 0; i < files.link_count;) {
+        struct copy_link *l = &files.links[i];
+
+        if (world_chance(500) && unlink(l->path) == 0) {
+            ledger_copy_gone(l->receipt);
+            *l = files.links[--files.link_count];
+            continue;
+        }
+        i++;
+    }
+}
+
+/* The names in that folder last, or in all. */
+static void links_last(bool all, ino_t folder)
+{
+    for (size_t i = 0; i < files.link_count;) {
+        struct copy_link *l = &files.links[i];
+
+        if (!all && l->folder != folder) {
+            i++;
+            continue;
+        }
+        l->receipt->arrived = true;
+        *l = files.links[--files.link_count];
+    }
 }
 
 static void crash(void)
 {
     files.frozen = true;
     world_fault(FAULT_CRASH_LOCAL);
-    link_settle(files.power);
-    if (files.power)
+    if (files.power) {
+        links_settle();
         house_power_cut_soon();
+    }
     house_local_dies_here();
 }
 
@@ -151,10 +179,19 @@ int __wrap_fsync(int fd)
         return -1;
     files.unsynced[fd] = false;
     struct stat st;
-    if (files.unsynced_link != NULL && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        files.unsynced_link->arrived = true;
-        files.unsynced_link = NULL;
-    }
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        links_last(false, st.st_ino);
+    return 0;
+}
+
+int __wrap_syncfs(int fd)
+{
+    if (!is_ours(fd))
+        return __real_syncfs(fd);
+    if (!step())
+        return -1;
+    memset(files.unsynced, 0, sizeof files.unsynced);
+    links_last(true, 0);
     return 0;
 }
 
@@ -246,9 +283,12 @@ static void copy_look(int dir, const char *path)
         kin_maildir(to, files.root, expected, sizeof expected);
         if (strcmp(expected, maildir) != 0)
             world_wrong("mail for %.*s lies in %s", BYTES_ARG(to), maildir);
-        (void)snprintf(files.link_path, sizeof files.link_path, "%s/%s", maildir, path);
+        struct stat st;
+        ASSERT(files.link_count < LINKS_MAX && fstatat(dir, "new", &st, 0) == 0);
+        struct copy_link *l = &files.links[files.link_count++];
+        *l = (struct copy_link){.receipt = receipt, .folder = st.st_ino};
+        (void)snprintf(l->path, sizeof l->path, "%s/%s", maildir, path);
         receipt->arrived = false;
-        files.unsynced_link = receipt;
     }
     heap_buf_free(&room);
 }
@@ -291,10 +331,5 @@ int __wrap_unlinkat(int dir, const char *path, int flags)
         errno = EIO;
         return -1;
     }
-    int rc = __real_unlinkat(dir, path, flags);
-    if (rc == 0 && strncmp(path, "new/", 4) == 0 && files.unsynced_link != NULL) {
-        ledger_copy_gone(files.unsynced_link);
-        files.unsynced_link = NULL;
-    }
-    return rc;
+    return __real_unlinkat(dir, path, flags);
 }

@@ -2,6 +2,8 @@
 #include "tests/sim/lib/edge_files.h"
 #include "tests/sim/lib/house_parts.h"
 
+#include "daemon/edge/work.h"
+
 #include "daemon/lookup/files.h"
 
 enum { LOOK_EVERY_MS = 1000 };
@@ -163,7 +165,19 @@ void house_kill_lookup(void)
     world_timer_set(&p->restart, world.now_ms + world_between(50, 5000));
 }
 
-/* --- local --- */
+/* --- local: one of its hands, which writes all mailboxes. Commits are made in the loop, without a thread. --- */
+
+enum { LOCAL_SLOTS = 16 };
+static const struct owner nobody;
+
+bool work_submit(struct loop *loop, void (*run)(void *ctx), void (*done)(void *ctx), void *ctx)
+{
+    (void)loop;
+    (void)run;
+    (void)done;
+    (void)ctx;
+    return false;
+}
 
 static void on_local_message(void *ctx, const struct msg *m)
 {
@@ -212,6 +226,7 @@ void house_local_link(struct local_process *p)
         on_local_closed(p, CHANNEL_END_PEER);
     world_timer_stop(&p->orphan);
     p->local.queued = channel_new(p->loop, fd, ROLE_LOCAL, ROLE_QUEUED, &local_handlers, p);
+    p->local.doubt = world_walltime();
     hello(p->local.queued, ROLE_LOCAL, LOCAL_SLOTS);
 }
 
@@ -226,18 +241,14 @@ static void on_local_dying(void *ctx)
     house_kill_local();
 }
 
-static void on_local_job_ended(struct local *local)
-{
-    (void)local;
-}
-
 void house_local_start(struct local_process *p)
 {
     *p = (struct local_process){.restart = {.fn = on_local_restart, .ctx = p},
         .dying = {.fn = on_local_dying},
         .orphan = {.fn = on_local_dying}};
     p->loop = loop_new();
-    p->local = (struct local){.loop = p->loop, .cfg = house.cfg, .job_ended = on_local_job_ended};
+    p->local = (struct local){.loop = p->loop, .cfg = house.cfg, .owner = &nobody};
+    local_init(&p->local);
     p->up = true;
     house_local_link(p);
 }
@@ -268,6 +279,7 @@ void house_kill_local(void)
     channel_free(&p->local.queued);
     files_freeze(true); /* a dead process tidies nothing up */
     local_jobs_drop(&p->local);
+    loop_hook_drop(p->loop, &p->local.commit);
     files_freeze(false);
     loop_free(&p->loop);
     ledger.local_deaths++;

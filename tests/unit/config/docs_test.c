@@ -134,7 +134,7 @@ static void the_example_is_a_configuration(void **state)
     if (!is_ok(config_read_text("example without its comment marks", bytes_of(page), &cfg, &error)))
         fail_msg("%s", error.text);
     assert_int_equal(cfg->listen_count, 4);
-    assert_int_equal(cfg->domain_count, 4);
+    assert_int_equal(cfg->domain_count, 5);
     config_free(&cfg);
     free(page);
 }
