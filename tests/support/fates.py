@@ -31,6 +31,7 @@ mx.tmp IN A 127.0.0.4
 back IN MX 10 mx.back
 mx.back IN A 127.0.0.5
 """
+LOG_TICK = 0.001  # the log's times are cut to milliseconds, and a commit may take less
 
 
 class Generator(threading.Thread):
@@ -170,7 +171,7 @@ class Audit:
 
     def reason(self, r, first, second):
         """Why there was a second copy; None: there is no reason."""
-        if self.clock_is_true and any(at < second.began for at in self.committed[r]):
+        if self.clock_is_true and any(at + LOG_TICK < second.began for at in self.committed[r]):
             return None
         if any(first.began - self.lag <= at <= second.ended for at in self.uncertain[self.ids.get(r)]):
             return "the reply was lost"

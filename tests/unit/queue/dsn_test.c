@@ -72,6 +72,44 @@ static void a_failure_says_everything(void **state)
     assert_true(bytes_equal(w.parts.part[2].body, BYTES(EXAMPLE_CONTENT)));
 }
 
+/* RFC 3464 2.3.1: the type is an atom. What is none, or rfc822, is said as an address; nothing at all is not said. */
+static void original_recipients_keep_their_type(void **state)
+{
+    static const char *const cases[][2] = {
+        {"rfc822;Bob@Two.example", "Original-Recipient: rfc822; Bob@Two.example\r\n"},
+        {"RFC822;bob@two.example", "Original-Recipient: rfc822; bob@two.example\r\n"},
+        {"x400;/C=se/S=bob/", "Original-Recipient: x400; /C=se/S=bob/\r\n"},
+        {"az-09AZ;bob", "Original-Recipient: az-09AZ; bob\r\n"},
+        {"a234567890123456789012345678901234567890;bob",
+            "Original-Recipient: a234567890123456789012345678901234567890; bob\r\n"},
+        {"a2345678901234567890123456789012345678901;bob", "Original-Recipient: rfc822; bob\r\n"},
+        {"a_b;bob", "Original-Recipient: rfc822; bob\r\n"},
+        {"a`;bob", "Original-Recipient: rfc822; bob\r\n"},
+        {"a{;bob", "Original-Recipient: rfc822; bob\r\n"},
+        {"a/;bob", "Original-Recipient: rfc822; bob\r\n"},
+        {"a:;bob", "Original-Recipient: rfc822; bob\r\n"},
+        {" ;bob", "Original-Recipient: rfc822; bob\r\n"},
+        {";bob", "Original-Recipient: rfc822; bob\r\n"},
+        {"bob", "Original-Recipient: rfc822; bob\r\n"},
+        {"x400;", NULL},
+        {"", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct dsn_example e;
+        struct written w;
+
+        dsn_example_make(&e);
+        e.rcpt[0].orcpt = bytes_of(cases[i][0]);
+        w = write_and_check(&e);
+        if (cases[i][1] == NULL)
+            lacks(w.parts.part[1].body, "Original-Recipient");
+        else
+            has(w.parts.part[1].body, cases[i][1]);
+    }
+}
+
 static void what_is_returned_follows_ret_and_kind(void **state)
 {
     static const struct {
@@ -434,6 +472,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failure_says_everything),
+        cmocka_unit_test(original_recipients_keep_their_type),
         cmocka_unit_test(what_is_returned_follows_ret_and_kind),
         cmocka_unit_test(a_delay_says_until_when),
         cmocka_unit_test(advice_differs_by_status),

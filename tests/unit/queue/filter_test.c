@@ -209,6 +209,43 @@ static void bounds_hold(void **state)
     assert_true(is_ok(filter_parse(bytes_of(text), &f, &error)));
 }
 
+static void stars_try_again(void **state)
+{
+    static const struct {
+        const char *pattern, *text;
+        bool matches;
+    } cases[] = {
+        {"", "", true},
+        {"", "a", false},
+        {"*", "", true},
+        {"**", "", true},
+        {"*", "anything", true},
+        {"a", "", false},
+        {"a*", "a", true},
+        {"a**", "a", true},
+        {"*a", "ba", true},
+        {"*a", "ab", false},
+        {"a*bc", "aXbXbc", true},
+        {"a*bc", "abbc", true},
+        {"a*bc", "abcb", false},
+        {"*ab*ab", "aabab", true},
+        {"*ab*ab", "aab", false},
+        {"*aab", "aaaab", true},
+        {"a*?c", "ac", false},
+        {"a*?c", "abc", true},
+        {"?", "", false},
+        {"A?C", "abc", true},
+        {"*.example", "mx.one.EXAMPLE", true},
+        {"*x*", "abc", false},
+        {"*c*", "abc", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        if (filter_glob(bytes_of(cases[i].pattern), bytes_of(cases[i].text)) != cases[i].matches)
+            fail_msg("'%s' and '%s'", cases[i].pattern, cases[i].text);
+}
+
 /* The bound is on levels within one another, not on how many stand side by side. */
 static void levels_end_where_they_close(void **state)
 {
@@ -333,6 +370,7 @@ int main(void)
         cmocka_unit_test(what_it_means),
         cmocka_unit_test(where_it_is_wrong),
         cmocka_unit_test(bounds_hold),
+        cmocka_unit_test(stars_try_again),
         cmocka_unit_test(levels_end_where_they_close),
         cmocka_unit_test(half_a_subject_may_decide),
         cmocka_unit_test(ids_bound_the_walk),
