@@ -36,7 +36,10 @@ enum { OUT_ROOM_MIN = 4096, OUT_SIZE_MAX = 4 * 1024 * 1024 };
 
 /* RFC 7525 4.2, RFC 8997: forward secrecy and AEAD first, CBC kept last for old TLS 1.2 peers. */
 static const char CIPHERS_TLS12[] =
-    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP";
+    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!AESCCM:!AESCCM8:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP";
+
+/* No finite fields: their large ones cost a server more than a stranger should be able to ask for. */
+static const char GROUPS[] = "X25519:P-256:P-384:P-521:X448";
 
 /* --- the BIO --- */
 
@@ -155,7 +158,10 @@ static RESULT context_new(const SSL_METHOD *method, struct tls_context **ctx_out
         return FAIL(CODE_FULL, "no TLS context");
     }
     SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION);
-    SSL_CTX_set_cipher_list(ctx->ssl, CIPHERS_TLS12);
+    if (SSL_CTX_set_cipher_list(ctx->ssl, CIPHERS_TLS12) != 1 || SSL_CTX_set1_groups_list(ctx->ssl, GROUPS) != 1) {
+        tls_context_free(&ctx);
+        return FAIL(CODE_FULL, "no TLS context");
+    }
     /* RELEASE_BUFFERS: an idle session gives its 34 KiB of record buffers back. Renegotiation has no use in SMTP. A peer
      * that closes without close_notify is ordinary in mail; the SMTP dialogue itself says what is complete. */
     SSL_CTX_set_mode(ctx->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
