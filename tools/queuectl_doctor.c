@@ -138,17 +138,87 @@ static bool server_first(const struct doctor *d, char *address, size_t size, uin
     return found;
 }
 
+enum { DNS_HEAD_SIZE = 12, DNS_AD = 0x20, DNS_RCODE = 0x0f, DNS_SERVFAIL = 2, ASK_SOA = 6, ASK_A = 1 };
+
+/* Id, RD and AD, one question and one OPT record with DO (RFC 6891, RFC 3225). 0: the name does not fit. */
+static size_t question_make(const char *name, uint8_t type, uint8_t out[512])
+{
+    static const uint8_t head[DNS_HEAD_SIZE] = {0x4d, 0x61, 0x01, 0x20, 0, 1, 0, 0, 0, 0, 0, 1};
+    const uint8_t tail[] = {0, 0, type, 0, 1, 0, 0, 41, 4, 0xd0, 0, 0, 0x80, 0, 0, 0};
+    size_t used = sizeof head;
+
+    memcpy(out, head, sizeof head);
+    while (*name != 0) {
+        size_t label = strcspn(name, ".");
+        if (label == 0 || label > 63 || used + label + 1 + sizeof tail > 512)
+            return 0;
+        out[used] = (uint8_t)label;
+        memcpy(out + used + 1, name, label);
+        used += label + 1;
+        name += label + (name[label] == '.');
+    }
+    memcpy(out + used, tail, sizeof tail);
+    return used + sizeof tail;
+}
+
+struct dns_word { /* what an answer says in its head */
+    bool came, vouched;
+    unsigned rcode;
+};
+
+static struct dns_word dns_ask(const struct addrinfo *to, const char *name, uint8_t type)
+{
+    uint8_t question[512], answer[2048];
+    size_t asked = question_make(name, type, question);
+    ssize_t size = -1;
+    int fd = asked == 0 ? -1 : socket(to->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && connect(fd, to->ai_addr, to->ai_addrlen) == 0 && send(fd, question, asked, 0) > 0 &&
+        poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, ANSWER_WAIT_MS) == 1)
+        size = recv(fd, answer, sizeof answer, 0);
+    if (fd >= 0)
+        close(fd);
+    if (size < DNS_HEAD_SIZE || answer[0] != question[0] || answer[1] != question[1])
+        return (struct dns_word){.came = false};
+    return (struct dns_word){true, (answer[3] & DNS_AD) != 0, answer[3] & DNS_RCODE};
+}
+
+/* Where a route wants TLSA records: the same look as outbound/dane_check.h, from here and now. */
+static void dane_check(struct doctor *d, const struct addrinfo *to)
+{
+    const struct config *cfg = d->t->cfg;
+    bool wanted = false;
+    const char *why;
+
+    for (size_t i = 0; i < cfg->routes.count; i++)
+        wanted =
+            wanted || cfg->routes.items[i].tls == ROUTE_TLS_DANE || cfg->routes.items[i].tls == ROUTE_TLS_DANE_ONLY;
+    if (!wanted)
+        return;
+    struct dns_word good = dns_ask(to, (const char *)cfg->dns.check_signed.data, ASK_A);
+    struct dns_word plain = dns_ask(to, (const char *)cfg->dns.check_unsigned.data, ASK_A);
+    struct dns_word broken = dns_ask(to, (const char *)cfg->dns.check_broken.data, ASK_A);
+    if (!cfg->dns.trust_ad)
+        why = "not live: the resolver's word does not count (dns { trust_ad })";
+    else if (!good.vouched)
+        why = "not live: the resolver does not vouch for a name in a signed zone";
+    else if (plain.vouched)
+        why = "not live: the resolver vouches for a name in an unsigned zone";
+    else if (broken.came && broken.rcode != DNS_SERVFAIL)
+        why = "not live: the resolver believes a zone whose signatures are broken";
+    else
+        why = NULL;
+    finding(d, "dane", why == NULL ? WELL : WARNING,
+        why == NULL ? "live: signed zones are vouched for, unsigned ones are not, broken ones give no answer" : why,
+        "run a validating resolver on this host, name it in dns { servers }, and set trust_ad = true");
+}
+
 static void resolver_check(struct doctor *d)
 {
-    /* id, RD and AD, one question and one OPT record: ". SOA IN", EDNS with DO (RFC 6891, RFC 3225) */
-    static const uint8_t question[] = {
-        0x4d, 0x61, 0x01, 0x20, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 6, 0, 1, 0, 0, 41, 4, 0xd0, 0, 0, 0x80, 0, 0, 0};
-    uint8_t answer[2048];
     char address[128], port_text[8], text[256];
     uint16_t port;
     struct addrinfo *to = NULL;
-    ssize_t size = -1;
-    int fd = -1;
+    struct dns_word root = {.came = false};
 
     if (!server_first(d, address, sizeof address, &port)) {
         finding(d, "resolver", PROBLEM, "no DNS server is known", "set dns servers, or write /etc/resolv.conf");
@@ -157,25 +227,20 @@ static void resolver_check(struct doctor *d)
     (void)snprintf(port_text, sizeof port_text, "%u", port);
     if (getaddrinfo(
             address, port_text, &(struct addrinfo){.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST}, &to) == 0)
-        fd = socket(to->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, to->ai_addr, to->ai_addrlen) == 0 && send(fd, question, sizeof question, 0) > 0 &&
-        poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, ANSWER_WAIT_MS) == 1)
-        size = recv(fd, answer, sizeof answer, 0);
-    if (fd >= 0)
-        close(fd);
-    if (to != NULL)
-        freeaddrinfo(to);
-    if (size < 12 || answer[0] != question[0] || answer[1] != question[1]) {
+        root = dns_ask(to, "", ASK_SOA);
+    if (!root.came) {
         (void)snprintf(text, sizeof text, "%s gives no answer", address);
         finding(d, "resolver", PROBLEM, text,
             "name a DNS server that works: dns { servers = … }; until then all mail is deferred");
-        return;
+    } else {
+        (void)snprintf(
+            text, sizeof text, "%s answers and %s", address, root.vouched ? "validates" : "does not validate DNSSEC");
+        finding(d, "resolver", root.vouched ? WELL : WARNING, text,
+            "run a validating resolver on this host; without one DANE says nothing");
+        dane_check(d, to);
     }
-    bool validates = (answer[3] & 0x20) != 0;
-    (void)snprintf(
-        text, sizeof text, "%s answers and %s", address, validates ? "validates" : "does not validate DNSSEC");
-    finding(d, "resolver", validates ? WELL : WARNING, text,
-        "run a validating resolver on this host; without one DANE says nothing");
+    if (to != NULL)
+        freeaddrinfo(to);
 }
 
 /* --- the daemon and its doors --- */

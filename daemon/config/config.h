@@ -157,6 +157,7 @@ struct config {
         int64_t timeout;
         uint32_t tries;
         bool trust_ad;
+        struct bytes check_signed, check_unsigned, check_broken;
     } dns;
     struct retry_plan retry;
     struct config_timeouts timeouts;

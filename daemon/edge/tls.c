@@ -296,6 +296,41 @@ bool tls_context_goes_with(const struct tls_context *ctx, const struct tls_conte
     return true;
 }
 
+static void fact_of(X509 *certificate, struct tls_certificate_fact *fact_out)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    struct bytes first = BYTES_NONE;
+    struct tm end;
+
+    *fact_out = (struct tls_certificate_fact){.rsa = EVP_PKEY_is_a(X509_get0_pubkey(certificate), "RSA") == 1};
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && first.size == 0; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_DNS)
+            first = (struct bytes){ASN1_STRING_get0_data(name->d.dNSName), (size_t)ASN1_STRING_length(name->d.dNSName)};
+    }
+    first = bytes_head(first, TLS_NAME_SIZE_MAX);
+    if (first.size > 0)
+        memcpy(fact_out->name, first.data, first.size);
+    else
+        (void)X509_NAME_get_text_by_NID(
+            X509_get_subject_name(certificate), NID_commonName, fact_out->name, sizeof fact_out->name);
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1)
+        fact_out->ends = timegm(&end);
+    GENERAL_NAMES_free(names);
+}
+
+bool tls_context_fact(const struct tls_context *ctx, size_t index, struct tls_certificate_fact *fact_out)
+{
+    int found = SSL_CTX_set_current_cert(ctx->ssl, SSL_CERT_SET_FIRST);
+
+    for (size_t i = 0; i < index && found == 1; i++)
+        found = SSL_CTX_set_current_cert(ctx->ssl, SSL_CERT_SET_NEXT);
+    if (found != 1)
+        return false;
+    fact_of(SSL_CTX_get0_certificate(ctx->ssl), fact_out);
+    return true;
+}
+
 int64_t tls_context_expires(const struct tls_context *ctx)
 {
     int64_t first = INT64_MAX;

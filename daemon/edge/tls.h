@@ -35,6 +35,13 @@ tls_context_add(struct tls_context *ctx, struct bytes certificate, struct bytes 
 bool tls_context_serves(const struct tls_context *ctx, struct bytes name);
 /* Whether `other`'s certificate is for a name of ctx's and its key of a kind that ctx has not. */
 bool tls_context_goes_with(const struct tls_context *ctx, const struct tls_context *other);
+/* Each certificate by its index; false beyond the last. */
+struct tls_certificate_fact {
+    char name[TLS_NAME_SIZE_MAX + 1]; /* the first DNS name in it, else its common name */
+    bool rsa;
+    int64_t ends; /* seconds since 1970 */
+};
+bool tls_context_fact(const struct tls_context *ctx, size_t index, struct tls_certificate_fact *fact_out);
 /* Seconds since 1970: the end of the first certificate that ends. */
 int64_t tls_context_expires(const struct tls_context *ctx);
 

@@ -167,6 +167,15 @@ size_t tls_store_pair_count(const struct tls_store *store)
     return store->pair_count;
 }
 
+bool tls_store_fact(const struct tls_store *store, size_t index, struct tls_certificate_fact *fact_out)
+{
+    for (size_t i = 0; i < store->context_count; i++)
+        for (size_t n = 0; tls_context_fact(store->contexts[i], n, fact_out); n++)
+            if (index-- == 0)
+                return true;
+    return false;
+}
+
 int64_t tls_store_expires(const struct tls_store *store)
 {
     int64_t first = INT64_MAX;

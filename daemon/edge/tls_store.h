@@ -32,6 +32,8 @@ void tls_store_free(struct tls_store **store);
 /* For clients that name nobody; it finds the others by itself. */
 struct tls_context *tls_store_context(const struct tls_store *store);
 size_t tls_store_pair_count(const struct tls_store *store);
+/* The pair of this index. */
+bool tls_store_fact(const struct tls_store *store, size_t index, struct tls_certificate_fact *fact_out);
 /* Seconds since 1970 when the first of the certificates ends. */
 int64_t tls_store_expires(const struct tls_store *store);
 

@@ -255,6 +255,12 @@ void depot_channel(struct depot *d, int fd)
     ids_ask(d);
 }
 
+void depot_say(struct depot *d, const struct msg *m)
+{
+    if (d->channel != NULL)
+        channel_send(d->channel, m);
+}
+
 bool depot_is_stocked(const struct depot *d)
 {
     return d->channel != NULL && d->id_count > 0;

@@ -37,6 +37,8 @@ struct depot *depot_new(struct loop *loop, const struct depot_handlers *handlers
 void depot_free(struct depot **depot);
 /* Takes the descriptor of a new channel to queued; an older one is dropped. */
 void depot_channel(struct depot *d, int fd);
+/* A message that belongs to no transaction; lost while there is no queued. */
+void depot_say(struct depot *d, const struct msg *m);
 /* Too much waits for queued: stop reading clients that send bodies. */
 /* New mail could be taken now. */
 bool depot_is_stocked(const struct depot *d);

@@ -96,14 +96,30 @@ static void on_listener(void *ctx, uint32_t listen_index, uint32_t address_index
         gate_open(gate);
 }
 
+/* Queued counts for all of us; it is told again when it comes back. */
+static void certificates_tell(struct inbound_process *ip)
+{
+    struct tls_certificate_fact fact;
+    uint32_t count = ip->in.tls == NULL ? 0 : (uint32_t)tls_store_pair_count(ip->in.tls);
+
+    for (uint32_t i = 0; i < count && tls_store_fact(ip->in.tls, i, &fact); i++)
+        depot_say(ip->in.depot, &(struct msg){.kind = MSG_certificate_fact,
+                                    .certificate_fact = {.index = i,
+                                        .count = count,
+                                        .name = bytes_of(fact.name),
+                                        .rsa = fact.rsa,
+                                        .ends = fact.ends > 0 ? (uint64_t)fact.ends : 0}});
+}
+
 static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int fd)
 {
     struct inbound_process *ip = ctx;
 
     (void)peer_index;
-    if (peer == ROLE_QUEUED)
+    if (peer == ROLE_QUEUED) {
         depot_channel(ip->in.depot, fd);
-    else if (peer == ROLE_KEYS && ip->signer != NULL)
+        certificates_tell(ip);
+    } else if (peer == ROLE_KEYS && ip->signer != NULL)
         signer_channel(ip->signer, fd);
     else if (peer == ROLE_AUTH && ip->in.clerk != NULL)
         clerk_channel(ip->in.clerk, fd);
@@ -130,6 +146,7 @@ static void on_certificates(void *ctx, int fd)
     }
     tls_store_free(&ip->in.tls);
     ip->in.tls = fresh;
+    certificates_tell(ip);
     int64_t days = (tls_store_expires(fresh) * 1000 - now) / DAY_MS;
     LOG(TLS_LOADED, LOG_NUM("certificates", tls_store_pair_count(fresh)), LOG_NUM("days_left", days));
     if (days < DAYS_WARNED)

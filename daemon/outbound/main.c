@@ -54,6 +54,21 @@ static void on_closed(void *ctx, enum channel_end why)
 
 static const struct channel_handlers CHANNEL_HANDLERS = {.on_message = on_message, .on_closed = on_closed};
 
+static void dane_tell(struct outbound *ob)
+{
+    if (ob->queued != NULL && ob->dane_known)
+        channel_send(ob->queued, &(struct msg){.kind = MSG_dane_fact, .dane_fact = {.live = ob->dane_live}});
+}
+
+static void on_dane_state(void *owner, bool live)
+{
+    struct outbound *ob = owner;
+
+    ob->dane_known = true;
+    ob->dane_live = live;
+    dane_tell(ob);
+}
+
 static void say_hello(struct outbound *ob, uint32_t slots)
 {
     struct msg m = {.kind = MSG_worker_hello, .worker_hello = {.kind = ROLE_OUTBOUND, .slots = slots}};
@@ -75,6 +90,7 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
         on_closed(ob, CHANNEL_END_PEER);
     ob->queued = channel_new(ob->loop, fd, ROLE_OUTBOUND, ROLE_QUEUED, &CHANNEL_HANDLERS, ob);
     say_hello(ob, ob->draining ? 0 : OUTBOUND_SLOTS);
+    dane_tell(ob);
 }
 
 /* --- the supervisor --- */
@@ -198,6 +214,7 @@ static RESULT outbound_init(struct outbound *ob, struct dns_endpoint *endpoints)
     ob->rng.state = clock_seed();
     TRY(roots_load(ob));
     TRY(conn_room_new(ob->loop, &ob->room));
+    TRY(dane_check_new(ob->loop, cfg, on_dane_state, ob, &ob->dane_check));
     return dns_edge_new(ob->loop, &resolver, delivery_on_answer, ob, &ob->dns);
 }
 
@@ -209,6 +226,7 @@ static void outbound_fini(struct outbound *ob)
     while (ob->pool != NULL)
         link_close(ob->pool);
     dns_edge_free(&ob->dns);
+    dane_check_free(&ob->dane_check);
     if (ob->room != NULL) {
         conn_room_close_all(ob->room);
         while (conn_room_count(ob->room) > 0)

@@ -13,6 +13,7 @@
 #include "daemon/edge/dns_edge.h"
 #include "daemon/edge/loop.h"
 #include "daemon/outbound/courier.h"
+#include "daemon/outbound/dane_check.h"
 #include "smtp/reply.h"
 
 enum {
@@ -120,6 +121,8 @@ struct outbound {
     struct tls_context *tls;       /* NULL: not needed yet */
     struct tls_context *tls_roots; /* with trusted roots; NULL: no route wants them */
     struct channel *queued;
+    struct dane_check *dane_check;
+    bool dane_known, dane_live;
     struct mx_self self;
     struct courier_config courier;
     struct rng rng;

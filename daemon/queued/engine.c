@@ -231,6 +231,16 @@ void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *m
 
 RESULT engine_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now)
 {
+    if (msg->kind == MSG_certificate_fact) {
+        const struct msg_certificate_fact *fact = &msg->certificate_fact;
+        tally_certificate_set(&e->tls, fact->index, fact->count, fact->name, fact->rsa, (int64_t)fact->ends);
+        return OK;
+    }
+    if (msg->kind == MSG_dane_fact) {
+        e->tls.dane_known = true;
+        e->tls.dane_live = msg->dane_fact.live;
+        return OK;
+    }
     return peer->role == ROLE_INBOUND ? intake_receive(e, peer, msg, now) : dispatch_receive(e, peer, msg, now);
 }
 
@@ -673,6 +683,11 @@ void engine_stats_get(const struct engine *e, struct engine_stats *stats_out)
 const struct tally_lanes *engine_results(const struct engine *e)
 {
     return &e->results;
+}
+
+const struct tally_tls *engine_tls(const struct engine *e)
+{
+    return &e->tls;
 }
 
 struct scheduler *engine_scheduler(struct engine *e)

@@ -193,6 +193,7 @@ struct engine {
     bool rescan;      /* the schedule in memory may lack a lane: read them again */
     uint64_t disk_free;
     struct engine_stats stats;
+    struct tally_tls tls;
     struct tally_lanes results;
 };
 

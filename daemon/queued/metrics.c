@@ -126,6 +126,30 @@ static RESULT work_put(struct buf *out, const struct metrics *m)
     return single_put(out, "mansio_accepting", "gauge", "1 while new mail is taken.", e->open);
 }
 
+static RESULT tls_put(struct buf *out, const struct tally_tls *tls)
+{
+    static const char name[] = "mansio_tls_certificate_not_after_timestamp_seconds";
+
+    if (tls->count > 0)
+        TRY(heading_put(out, name, "gauge", "When a certificate that clients are shown ends."));
+    for (uint32_t i = 0; i < tls->count; i++) {
+        const struct tally_certificate *one = &tls->certificates[i];
+        TRY(buf_put_str(out, name));
+        TRY(buf_put_octet(out, '{'));
+        TRY(label_put(out, "index", bytes_of((const char[]){(char)('0' + i / 10), (char)('0' + i % 10), 0})));
+        TRY(buf_put_octet(out, ','));
+        TRY(label_put(out, "name", (struct bytes){one->name, one->name_size}));
+        TRY(buf_put_octet(out, ','));
+        TRY(label_put(out, "key", one->rsa ? BYTES("rsa") : BYTES("ecdsa")));
+        TRY(buf_put_octet(out, '}'));
+        TRY(value_put(out, one->ends > 0 ? (uint64_t)one->ends : 0));
+    }
+    if (!tls->dane_known)
+        return OK;
+    return single_put(out, "mansio_dane_live", "gauge",
+        "1 while the resolver vouches for signed zones, and for them alone.", tls->dane_live);
+}
+
 static RESULT lane_line_put(struct buf *out, const char *name, struct bytes lane, const char *result, uint64_t value)
 {
     TRY(buf_put_str(out, name));
@@ -187,6 +211,8 @@ RESULT metrics_put(struct buf *out, const struct metrics *m)
 {
     TRY(queue_put(out, m));
     TRY(work_put(out, m));
+    if (m->tls != NULL)
+        TRY(tls_put(out, m->tls));
     size_t before = out->size;
     if (m->results != NULL && !is_ok(lane_results_put(out, m->results)))
         out->size = before;

@@ -15,6 +15,7 @@ struct metrics {
     const struct store_stats *store;
     const struct tally_lanes *results; /* NULL: who asks may not know the next hops */
     const struct scheduler *scheduler; /* the same */
+    const struct tally_tls *tls;       /* NULL: nothing is known */
     int64_t oldest_ms;                 /* age of the oldest message; 0: the queue is empty */
     struct walltime now;
 };

@@ -33,7 +33,7 @@ RESULT metrics_of_engine(struct engine *engine, struct walltime now, bool with_l
     struct engine_stats stats;
     struct store_stats store_stats;
     struct envelope_head oldest;
-    struct metrics m = {.engine = &stats, .store = &store_stats, .now = now};
+    struct metrics m = {.tls = engine_tls(engine), .engine = &stats, .store = &store_stats, .now = now};
 
     engine_stats_get(engine, &stats);
     TRY(store_read_begin(store));

@@ -38,3 +38,16 @@ void tally_lane_add(struct tally_lanes *lanes, struct bytes name, enum tally_res
         memcpy(row->name, name.data, name.size);
     row->results[result] = 1;
 }
+
+void tally_certificate_set(
+    struct tally_tls *tls, uint32_t index, uint32_t count, struct bytes name, bool rsa, int64_t ends)
+{
+    name = bytes_head(name, TALLY_NAME_SIZE_MAX);
+    tls->count = count < TALLY_CERTIFICATES_MAX ? count : TALLY_CERTIFICATES_MAX;
+    if (index >= tls->count)
+        return;
+    struct tally_certificate *one = &tls->certificates[index];
+    *one = (struct tally_certificate){.ends = ends, .rsa = rsa, .name_size = (uint8_t)name.size};
+    if (name.size > 0)
+        memcpy(one->name, name.data, name.size);
+}

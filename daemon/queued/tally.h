@@ -36,6 +36,25 @@ struct tally_lanes {
     uint64_t others[TALLY_RESULT_COUNT];
 };
 
+/* What processes have told about TLS. */
+enum { TALLY_CERTIFICATES_MAX = 64, TALLY_NAME_SIZE_MAX = 255 };
+
+struct tally_certificate {
+    int64_t ends; /* seconds since 1970 */
+    bool rsa;
+    uint8_t name_size;
+    uint8_t name[TALLY_NAME_SIZE_MAX];
+};
+
+struct tally_tls {
+    struct tally_certificate certificates[TALLY_CERTIFICATES_MAX];
+    uint32_t count;
+    bool dane_known, dane_live;
+};
+
+/* One of `count`, by its index; beyond TALLY_CERTIFICATES_MAX they are left out. */
+void tally_certificate_set(
+    struct tally_tls *tls, uint32_t index, uint32_t count, struct bytes name, bool rsa, int64_t ends);
 void tally_lane_add(struct tally_lanes *lanes, struct bytes name, enum tally_result result);
 
 #endif

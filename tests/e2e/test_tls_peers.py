@@ -161,7 +161,8 @@ transport_maps = static:discard:
                         log_level="info", outbound=2, config=f'tls {{ roots = "{self.authority.root}" }}\n' + "".join(
                             f'route "*.{level}.{zone.rstrip(".")}" {{ via = "mx" tls = "{ours}" }}\n'
                             for level, ours in LEVELS.items() for zone in self.zones))
-        m.write(m.text.replace('"127.0.0.1:9" } timeout = "1s" tries = 1', f'"{names.address}" }} timeout = "3s" tries = 2 trust_ad = true'))
+        m.write(m.text.replace('"127.0.0.1:9" } timeout = "1s" tries = 1', f'"{names.address}" }} timeout = "3s" tries = 2 trust_ad = true\n'
+                               'check_signed = "mx.good.signed" check_unsigned = "mx.unsigned-zone.plain" check_broken = "mx.broken-zone.bogus"'))
         m.tolerate("tls_failed", "connect_failed", "lane_backoff", "deferred")
         m.start()
         m.send("a@here.test", self.recipients(), b"Subject: x\r\n\r\nx\r\n")
@@ -240,6 +241,12 @@ initial_destination_concurrency = 20
         for (name, level), reason in DIFFERENT.items():
             print(f"  {name} at {level}: {reason}")
         self.assertEqual([], wrong, "\n".join(wrong))
+        self.assertTrue(m.events("dane_live"))
+        self.assertIn("mansio_dane_live 1", m.queuectl("metrics").stdout)
+        self.assertIn("live: signed zones are vouched for", m.queuectl("doctor").stdout)
+        receiver = next(x for x in self._mansios if x is not m)
+        self.assertRegex(receiver.queuectl("metrics").stdout, r'not_after_timestamp_seconds\{index="00",name="mx.mansio.signed",'
+                                                              r'key="ecdsa"\} 1\d{9}\n')
         m.stop()
 
 

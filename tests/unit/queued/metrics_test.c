@@ -30,6 +30,35 @@ static void buckets_are_cumulative(void **state)
     assert_true(bytes_find(text, BYTES("mansio_lane")) < 0);
 }
 
+static void certificates_and_dane(void **state)
+{
+    struct buf out = BUF(room);
+    struct engine_stats stats = {0};
+    struct store_stats store = {0};
+    struct tally_tls tls = {0};
+    struct metrics m = {.engine = &stats, .store = &store, .tls = &tls};
+
+    (void)state;
+    assert_true(is_ok(metrics_put(&out, &m)));
+    assert_true(bytes_find(buf_bytes(&out), BYTES("mansio_tls")) < 0 && bytes_find(buf_bytes(&out), BYTES("dane")) < 0);
+    tally_certificate_set(&tls, 0, 2, BYTES("mx.a.test\n"), false, 1800000000);
+    tally_certificate_set(&tls, 1, 2, BYTES("mx.a.test"), true, 1700000000);
+    tally_certificate_set(&tls, 7, 2, BYTES("beyond"), true, 1);
+    tls.dane_known = true;
+    buf_reset(&out);
+    assert_true(is_ok(metrics_put(&out, &m)));
+    assert_true(
+        bytes_find(buf_bytes(&out), BYTES("{index=\"00\",name=\"mx.a.test?\",key=\"ecdsa\"} 1800000000\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("{index=\"01\",name=\"mx.a.test\",key=\"rsa\"} 1700000000\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("beyond")) < 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("\nmansio_dane_live 0\n")) >= 0);
+    for (uint32_t i = 0; i < 500; i++)
+        tally_certificate_set(&tls, i, 500, BYTES("x"), true, 1);
+    assert_int_equal(tls.count, TALLY_CERTIFICATES_MAX);
+    buf_reset(&out);
+    assert_true(is_ok(metrics_put(&out, &m)));
+}
+
 static void lanes_are_bounded_and_harmless(void **state)
 {
     struct buf out = BUF(room);
@@ -68,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buckets_are_cumulative),
+        cmocka_unit_test(certificates_and_dane),
         cmocka_unit_test(lanes_are_bounded_and_harmless),
     };
 
