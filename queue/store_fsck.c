@@ -287,12 +287,84 @@ static RESULT sealed_check(struct fsck *f, enum store_db db, const char *what, u
     }
 }
 
+/* --- whom an expanded message goes to --- */
+
+/* The names are those of daemon/queued/expansion.c: a lane where that says all, else the address, in lower case if it is ours. */
+static RESULT seen_check_one(struct fsck *f, struct message_id id, const struct recipient *rcpt, struct bytes key)
+{
+    uint8_t octets[ADDRESS_SIZE_MAX];
+    struct bytes names[3] = {rcpt->lane, rcpt->forward_path, {octets, rcpt->forward_path.size}};
+    bool has = false;
+
+    for (size_t i = 0; i < rcpt->forward_path.size; i++)
+        octets[i] = octet_lower(rcpt->forward_path.data[i]);
+    for (size_t i = 0; i < COUNT_OF(names) && !has; i++)
+        TRY(store_seen_has(f->s, id, names[i], &has));
+    if (has)
+        return OK;
+    f->found.missing_seen++;
+    say(f, "recipient", key, "was expanded and is not remembered: it may get the message twice");
+    return OK;
+}
+
+static RESULT seen_recipients_check(struct fsck *f, struct message_id id)
+{
+    MDB_cursor *cursor;
+    struct row_key first, prefix;
+    struct bytes key, value;
+    struct recipient rcpt;
+
+    row_key_id_n(&first, id, 0);
+    row_key_id(&prefix, id);
+    TRY(store_cursor(f->s, DB_RECIPIENT, &cursor));
+    struct result r = store_seek(cursor, MDB_SET_RANGE, &first, &key, &value);
+    for (; is_ok(r) && store_key_is(key, &prefix); r = store_seek(cursor, MDB_NEXT, NULL, &key, &value))
+        if (is_ok(row_recipient_open(key, value, &rcpt)) && rcpt.parent > 0 && !bytes_equal(rcpt.lane, BYTES("expand")))
+            TRY(seen_check_one(f, id, &rcpt, key));
+    return is_ok(r) || r.code == CODE_GONE ? OK : r;
+}
+
+static RESULT seen_check(struct fsck *f)
+{
+    struct envelope_head head;
+    struct bytes payload;
+    struct walk w;
+    uint64_t last = 0;
+    bool has_head = false;
+
+    for (struct result r = walk_start(f, &w, DB_SEEN);; r = walk_move(&w, MDB_NEXT)) {
+        TRY(r);
+        if (w.end)
+            return OK;
+        f->found.seen_rows++;
+        r = row_open(w.key, w.value, &payload);
+        if (!is_ok(r))
+            damaged(f, "seen", w.key, r);
+        if (walk_id(&w) != last) {
+            last = walk_id(&w);
+            r = store_message_get(f->s, (struct message_id){last}, &head);
+            has_head = r.code != CODE_GONE;
+            if (has_head) { /* which moves the walk's cursor */
+                struct row_key at = {.size = w.key.size};
+                memcpy(at.room, w.key.data, w.key.size);
+                TRY(seen_recipients_check(f, (struct message_id){last}));
+                TRY(store_seek(w.cursor, MDB_SET_RANGE, &at, &w.key, &w.value));
+            }
+        }
+        if (!has_head) {
+            f->found.orphan_seen++;
+            say(f, "seen", w.key, "has no message");
+        }
+    }
+}
+
 static RESULT fsck_walk(struct fsck *f)
 {
     uint64_t meta_rows = 0;
 
     TRY(messages_check(f));
     TRY(schedule_check(f));
+    TRY(seen_check(f));
     TRY(index_check(f));
     TRY(sealed_check(f, DB_LANE, "lane", &f->found.lanes));
     TRY(sealed_check(f, DB_HISTORY, "history", &f->found.history_rows));

@@ -175,6 +175,7 @@ RESULT store_quarantine_pins(struct store *s, struct message_id id, bool *pinned
 static RESULT message_move(struct store *s, struct message_id id, struct hunt *hunt, uint32_t *count)
 {
     TRY(unschedule(s, id, hunt));
+    TRY(store_id_rows_delete(s, DB_SEEN, id));
     TRY(store_quarantine_id_rows(s, DB_RECIPIENT, id, count));
     TRY(store_quarantine_id_rows(s, DB_BODY, id, count));
     return store_quarantine_id_rows(s, DB_MESSAGE, id, count);

@@ -37,6 +37,8 @@ static void counts_say(const struct tool *t, const struct store_fsck *f)
         {"orphan_recipients", "recipients without a message", f->orphan_recipients},
         {"orphan_bodies", "bodies without a message", f->orphan_bodies},
         {"missing_bodies", "messages with an incomplete body", f->missing_bodies},
+        {"orphan_seen", "remembered names without a message", f->orphan_seen},
+        {"missing_seen", "expanded recipients that are not remembered", f->missing_seen},
         {"empty_messages", "messages without any recipient", f->empty_messages},
         {"unpublished", "messages on their way in (swept at the next start, if the daemon is down)", f->unpublished},
     };

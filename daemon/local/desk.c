@@ -184,7 +184,11 @@ static bool part_deal(struct desk *desk, struct part *p)
         part_begin(p, hand);
         return false;
     }
-    if (r.code == CODE_GONE)
+    /* RFC 5321 4.5.1: mail for these is taken in any case, so it is not refused now. */
+    bool is_role = bytes_equal(p->owner, BYTES("postmaster")) || bytes_equal(p->owner, BYTES("abuse"));
+    if (r.code == CODE_GONE && is_role)
+        part_fail(p, JOB_DEFERRED, "4.3.5", "this role is no user of the host and needs an alias");
+    else if (r.code == CODE_GONE)
         part_fail(p, JOB_FAILED, "5.1.1", r.why);
     else
         part_fail(p, JOB_DEFERRED, "4.3.5", r.why);

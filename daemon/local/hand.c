@@ -5,16 +5,20 @@
 #include "daemon/local/hand.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
 #include "daemon/edge/clock.h"
 #include "daemon/edge/process.h"
 #include "daemon/local/job.h"
+
+enum { END_WAIT_MS = 3000, END_STEP_MS = 10 };
 
 /* --- in the child --- */
 
@@ -216,6 +220,13 @@ void hands_init(struct hands *set)
 {
     signal(SIGCHLD, SIG_IGN);
     set->timer = (struct loop_timer){.fn = on_timer, .ctx = set};
+}
+
+void hands_wait(void)
+{
+    /* SIGCHLD is ignored, so nobody is reported: there are children (0), or there are none. */
+    for (unsigned ms = 0; ms < END_WAIT_MS && waitpid(-1, NULL, WNOHANG) == 0; ms += END_STEP_MS)
+        poll(NULL, 0, END_STEP_MS);
 }
 
 void hands_fini(struct hands *set)

@@ -46,6 +46,8 @@ struct hands {
 
 void hands_init(struct hands *set);
 void hands_fini(struct hands *set);
+/* At the end of the process: waits, with a bound, until all have ended; those that have not die with us. */
+void hands_wait(void);
 RESULT hands_get(struct hands *set, struct bytes name, struct hand **hand_out);
 /* One piece of its work is done. */
 void hand_done(struct hand *hand);

@@ -89,6 +89,7 @@ int local_main(struct process *p)
     desk_init(&l.desk);
     int status = process_serve(p, &HANDLERS, &l);
     desk_fini(&l.desk);
+    hands_wait();
     channel_free(&l.queued);
     return status;
 }

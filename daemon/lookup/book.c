@@ -62,7 +62,7 @@ static enum book_answer user_ask(const struct book *b, const struct config_domai
     bool broken = false;
 
     if (d->users.count == 0)
-        return BOOK_FINAL;
+        return d->system_users && b->system_user != NULL ? b->system_user(name) : BOOK_FINAL;
     for (size_t i = 0; i < d->users.count; i++) {
         struct bytes item = d->users.items[i];
         const struct book_page *page;
@@ -104,7 +104,7 @@ enum book_answer book_ask(const struct book *b, const struct config_domain *d, s
     enum book_answer listed = user_ask(b, d, user);
     if (listed == BOOK_UNKNOWN && user.size != whole.size)
         listed = user_ask(b, d, whole);
-    if (listed == BOOK_FINAL && d->users.count > 0)
+    if (listed == BOOK_FINAL && (d->users.count > 0 || d->system_users))
         return broken ? BOOK_BROKEN : BOOK_FINAL;
     *entry_out = name_entry(b, d, BYTES_NONE, virtual_out, &broken); /* @domain: after those who have a mailbox */
     if (*entry_out != NULL && listed != BOOK_BROKEN)

@@ -23,16 +23,17 @@ struct book_page {
     bool wanted;
 };
 
-struct book {
-    struct book_page *pages;
-};
-
 /* What is known of a recipient in one of our domains. */
 enum book_answer {
     BOOK_ALIAS,   /* there is alias data for it */
     BOOK_FINAL,   /* it is delivered as the domain says */
     BOOK_UNKNOWN, /* 5.1.1 */
     BOOK_BROKEN,  /* a file that may decide cannot be read: later */
+};
+
+struct book {
+    struct book_page *pages;
+    enum book_answer (*system_user)(struct bytes name); /* of domains with system_users: FINAL, UNKNOWN or BROKEN */
 };
 
 struct book_page *book_find(const struct book *b, struct bytes path, enum alias_form form, bool users);

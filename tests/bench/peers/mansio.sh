@@ -28,6 +28,7 @@ start)
 	dns) echo 'route "*" { via = "mx" }' ;;
 	*) echo "route \"*\" { via = \"relay:[$SINK_HOST]:$SINK_PORT\" }" ;;
 	esac
+	[ -z "${EXTRA:-}" ] || printf '%s\n' "$EXTRA"
 	[ "$MODE" != deep ] || echo 'route "deep.test" { via = "relay:[127.0.0.3]:2599" }'
 	} >"$C"
 	"$BUILD/mansiod" -c "$C" </dev/null >>"$S/log" 2>&1 &

@@ -55,6 +55,7 @@ start)
 	hold) echo "smtpd_client_restrictions = check_client_access static:HOLD" ;;
 	deep) echo "transport_maps = inline:{deep.test=smtp:[127.0.0.3]:2599}" ;;
 	esac >>"$C/main.cf"
+	[ -z "${EXTRA:-}" ] || printf '%s\n' "$EXTRA" >>"$C/main.cf"
 	[ -z "${TLS_CERT:-}" ] || printf 'smtpd_tls_security_level = may\nsmtpd_tls_chain_files = %s\n' "$TLS_CERT" >>"$C/main.cf"
 	"$R/usr/lib/postfix/sbin/master" -d -c "$C" </dev/null >"$S/out" 2>&1 & ;;
 stop) kill "$(tr -d ' ' <"$S/spool/pid/master.pid")" 2>/dev/null || true ;;

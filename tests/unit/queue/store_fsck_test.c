@@ -111,6 +111,40 @@ static void test_check_finds(void **state)
     assert_false(store_fsck_clean(&f));
 }
 
+/* The names of those whom an expanded message goes to. */
+static void test_check_finds_names(void **state)
+{
+    struct kit *kit = *state;
+    struct envelope_head head = kit_head(5, 0, 3);
+    struct recipient rcpt = {.n = 1, .forward_path = BYTES("Ann@home.test"), .lane = BYTES("local"), .parent = 1};
+    struct store_fsck f;
+    bool fresh;
+
+    assert_ok(store_begin(kit->store));
+    assert_ok(store_message_put(kit->store, &head));
+    assert_ok(store_recipient_put(kit->store, head.id, &rcpt));
+    assert_ok(store_seen_put(kit->store, head.id, BYTES("ann@home.test"), &fresh));
+    rcpt = (struct recipient){.n = 2, .forward_path = BYTES("list@home.test"), .lane = BYTES("pipe:x"), .parent = 1};
+    assert_ok(store_recipient_put(kit->store, head.id, &rcpt));
+    assert_ok(store_seen_put(kit->store, head.id, BYTES("pipe:x"), &fresh));
+    assert_ok(store_commit(kit->store));
+    f = kit_fsck(kit);
+    assert_int_equal(f.seen_rows, 2);
+    assert_true(store_fsck_clean(&f));
+
+    assert_ok(store_begin(kit->store));
+    rcpt.n = 3;
+    rcpt.lane = BYTES("file:/y");
+    assert_ok(store_recipient_put(kit->store, head.id, &rcpt));
+    assert_ok(store_seen_put(kit->store, (struct message_id){9}, BYTES("b@home.test"), &fresh));
+    assert_ok(store_commit(kit->store));
+    f = kit_fsck(kit);
+    assert_int_equal(f.missing_seen, 1);
+    assert_int_equal(f.orphan_seen, 1);
+    assert_int_equal(f.seen_rows, 3);
+    assert_false(store_fsck_clean(&f));
+}
+
 static void say_count(void *context, struct bytes line)
 {
     size_t *lines = context;
@@ -335,6 +369,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_check_finds),
+        TEST(test_check_finds_names),
         TEST(test_check_finds_each_damaged_row),
         TEST(test_damaged_head_takes_its_message),
         TEST(test_damaged_body_takes_its_message),
