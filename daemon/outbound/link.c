@@ -361,8 +361,10 @@ static void link_turn(struct link *l)
     if (l->running || l->over || !l->begun)
         return;
     l->running = true;
-    /* A peer that does not read holds back what we would write, not the news that its time is up. */
-    while (!l->over && (l->late || !conn_congested(l->io)) && smtp_client_next(&l->client, &event))
+    /* A peer that does not read holds back what we would write, not the news that its time is up, nor that the session is over
+     * (421 in the middle of the content): a core that is through waits for nothing and has no deadline. */
+    while (!l->over && (l->late || !conn_congested(l->io) || smtp_client_deadline(&l->client).ms == INSTANT_NEVER.ms) &&
+           smtp_client_next(&l->client, &event))
         link_event(l, &event);
     l->running = false;
     if (!l->over && l->at == NULL)

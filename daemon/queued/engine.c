@@ -645,10 +645,25 @@ static void admission_check(struct engine *e)
             admission_say(e, p);
 }
 
+/* The wall clock may jump back: what was to wait for a moment must not wait for the length of the jump. */
+static void waits_settle(struct engine *e, struct walltime now)
+{
+    struct wait {
+        struct walltime *at;
+        int64_t longest_ms;
+    } waits[] = {
+        {&e->commit_after, COMMIT_RETRY_MS}, {&e->save_after, SAVE_DELAY_MS}, {&e->expire_after, HISTORY_WALK_REST_MS}};
+
+    for (size_t i = 0; i < COUNT_OF(waits); i++)
+        if (waits[i].at->ms - now.ms > waits[i].longest_ms)
+            *waits[i].at = now;
+}
+
 void engine_turn(struct engine *e, struct walltime now)
 {
     struct store_noted noted;
 
+    waits_settle(e, now);
     if (store_noted(e->store, 0, &noted)) /* whoever met it, a listing or a command as well */
         e->batch.quarantine = true;
     batch_commit(e, now);

@@ -4,8 +4,8 @@
  *   sim --from N --count K [--figures]                  K seeds in a row; --figures prints totals
  *   sim ... --power                                     the queue lies on the recording disk, and the power is cut at times
  *   sim ... --quiet                                     no process is killed
- *   sim --sweep cuts|full|error|memory [--stride S]     the scenario of the seed once for every place where that can happen
- *   sim ... --cut E --fate S | --fail-disk N --errno E | --fail-memory N      one run of a sweep
+ *   sim --sweep cuts|full|error|memory|calls|CALL [--stride S]     the scenario of the seed once for every place where that can happen
+ *   sim ... --cut E --fate S | --fail-disk N --errno E | --fail-memory N | --fail-call CALL --nth N      one run of a sweep
  * Exit status 1 when a property was broken, 2 for a wrong option. */
 #include <stdio.h>
 
@@ -41,6 +41,8 @@ static bool number_option(struct sim_options *o, const char *name, uint64_t valu
         r->fail_error = (int)value;
     else if (strcmp(name, "--fail-memory") == 0)
         r->fail_memory = value;
+    else if (strcmp(name, "--nth") == 0)
+        r->fail_call_nth = value;
     else if (strcmp(name, "--stride") == 0)
         o->stride = value;
     else
@@ -60,6 +62,8 @@ static bool options_read(struct sim_options *o, int argc, char **argv)
             o->run.quiet = true;
         else if (strcmp(argv[i], "--figures") == 0)
             o->figures = true;
+        else if (strcmp(argv[i], "--fail-call") == 0 && i + 1 < argc)
+            o->run.fail_call = sweep_call(argv[++i]);
         else if (strcmp(argv[i], "--sweep") == 0 && i + 1 < argc)
             o->sweep = argv[++i];
         else if (i + 1 < argc && is_ok(bytes_to_u64(bytes_of(argv[i + 1]), UINT64_MAX, &value)) &&

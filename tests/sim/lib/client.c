@@ -589,6 +589,15 @@ static void on_net_room(void *owner)
 
 static const struct net_handler client_net_handler = {on_net_data, on_net_end, on_net_end, on_net_room};
 
+static void proxy_v2_put(struct heap_buf *out, const struct dns_address *from)
+{
+    uint8_t header[28] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11, 0,
+        12, [20] = 192, 0, 2, 1, 0x9c, 0x40, 0, 25};
+
+    memcpy(header + 16, from->octets, 4);
+    heap_buf_put(out, (struct bytes){header, sizeof header});
+}
+
 void client_start(unsigned letter_count)
 {
     struct net_traits traits = {.delay_ms = world_between(0, 80),
@@ -607,13 +616,23 @@ void client_start(unsigned letter_count)
         .abort_at = UINT64_MAX};
     c->work = (struct world_timer){.fn = on_work, .ctx = c};
     c->patience = (struct world_timer){.fn = on_patience, .ctx = c};
-    c->net = house_connect(&address, &traits);
+    struct dns_address balancer = {.family = 4, .octets = {172, 16, 0, 1}};
+    bool proxied = world_chance(100);
+    c->net = house_connect(proxied ? &balancer : &address, &traits);
     if (c->net == NULL) {
         client_free(c); /* nobody listens */
         return;
     }
     net_take(c->net, &client_net_handler, c);
     world_timer_set(&c->patience, world.now_ms + CLIENT_PATIENCE_MS);
+    if (proxied) { /* a load balancer says who it is; in every way that counts it is that one */
+        world_fault(FAULT_CLIENT_PROXIED);
+        if (world_chance(500))
+            say(c, "PROXY TCP4 %u.0.113.%u 192.0.2.1 40000 25", address.octets[0], address.octets[3]);
+        else
+            proxy_v2_put(&c->out, &address);
+        send_soon(c);
+    }
     if (c->slow)
         world_fault(FAULT_CLIENT_SLOW);
     if (!places.calm && world_chance(60))

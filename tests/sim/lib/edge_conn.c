@@ -104,6 +104,10 @@ static void conn_flush(struct conn *c)
 {
     if (c->closing || c->connecting || c->lingering || c->lost_due)
         return;
+    if (c->out.size > 0 && world_fails(CALL_WRITE)) {
+        conn_break(c, FAIL_SYS(EPIPE, "the connection broke"));
+        return;
+    }
     if (c->out.size > 0)
         heap_buf_drop(&c->out, net_write(c->net, heap_buf_bytes(&c->out)));
     if (c->congested && c->out.size <= CONN_OUT_SIZE_LOW) {
@@ -205,8 +209,14 @@ static void on_net_data(void *owner, struct bytes in)
 {
     struct conn *c = owner;
 
-    if (!c->lingering && !c->closing && !c->lost_due)
+    if (c->lingering || c->closing || c->lost_due)
+        return;
+    if (world_fails(CALL_READ)) {
+        net_unread(c->net, in.size);
+        conn_break(c, FAIL_SYS(ECONNRESET, "the connection broke"));
+    } else {
         conn_give(c, in);
+    }
 }
 
 static void on_net_end(void *owner)
@@ -288,10 +298,17 @@ static struct conn *conn_new(struct conn_room *room, const struct conn_handler *
 RESULT conn_adopt(
     struct conn_room *room, int fd, const struct conn_handler *handler, void *owner, struct conn **conn_out)
 {
-    struct conn *c = conn_new(room, handler, owner);
+    struct net_end *near = edge_descriptor_take(fd);
 
+    if (near == NULL)
+        return FAIL_SYS(EBADF, "no such connection");
+    if (world_fails(CALL_ACCEPT)) {
+        net_close(near, true);
+        return FAIL(CODE_FULL, "out of memory");
+    }
+    struct conn *c = conn_new(room, handler, owner);
     conn_ends_read(fd, &c->peer, &c->here);
-    c->net = edge_descriptor_take(fd);
+    c->net = near;
     net_take(c->net, &conn_net_handler, c);
     *conn_out = c;
     return OK;
@@ -304,6 +321,8 @@ RESULT conn_dial(struct conn_room *room, const struct conn_dial *to, const struc
     enum dial_fate fate = edge_ports.dial_fate(to, &after_ms);
     struct dns_address address = {.family = to->ipv6 ? 6 : 4};
 
+    if (world_fails(CALL_CONNECT))
+        return FAIL_SYS(EMFILE, "no socket");
     if (fate == DIAL_NO_ROUTE)
         return FAIL_SYS(ENETUNREACH, "no way there");
     struct conn *c = conn_new(room, handler, owner);

@@ -67,6 +67,8 @@ RESULT dns_edge_ask(
 {
     int64_t after_ms = 0;
 
+    if (world_fails(CALL_DNS))
+        return FAIL(CODE_FULL, "out of memory");
     if (!bytes_starts(name, BYTES("steady")) && !bytes_starts(name, BYTES("store")) && world_chance(2)) {
         world_fault(FAULT_DNS_TEMPORARY);
         return FAIL(CODE_FULL, "too many questions are open");

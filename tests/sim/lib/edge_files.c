@@ -127,6 +127,12 @@ static bool step(void)
 {
     static const int errors[] = {ENOSPC, EIO, EDQUOT};
 
+    if (!files.frozen && world_fails(CALL_FILE_LAST))
+        crash();
+    if (!files.frozen && world_fails(CALL_FILE)) {
+        errno = ENOSPC;
+        return false;
+    }
     if (!files.frozen && files.crash_in > 0 && --files.crash_in == 0)
         crash();
     if (files.frozen) {

@@ -191,6 +191,8 @@ RESULT helper_start(
     struct loop *loop, const struct helper_spec *spec, helper_ended *ended, void *owner, struct helper **helper_out)
 {
     (void)loop;
+    if (world_fails(CALL_FORK))
+        return FAIL_SYS(EAGAIN, "no helper could be started");
     if (fork_fail_in > 0 && --fork_fail_in == 0) {
         fork_failed++;
         fork_fail_in = --fork_fail_count > 0 ? 1 : 0;

@@ -137,7 +137,8 @@ static void request(const char *format, ...)
             break;
         ledger.turn++;
         control_pull(&c, world_walltime(), &out);
-        if (bytes_find(buf_bytes(&out), BYTES("\"code\":\"usage\"")) >= 0 ||
+        if ((bytes_find(buf_bytes(&out), BYTES("\"code\":\"usage\"")) >= 0 &&
+                bytes_find(buf_bytes(&out), BYTES("out of memory")) < 0) ||
             bytes_find(buf_bytes(&out), BYTES("\"end\":true")) + bytes_find(buf_bytes(&out), BYTES("\"error\"")) == -2)
             world_wrong("the postmaster is answered %.*s", BYTES_ARG(buf_bytes(&out)));
     }

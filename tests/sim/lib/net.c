@@ -247,6 +247,11 @@ uint64_t net_arrived(const struct net_end *e)
     return e->arrived;
 }
 
+void net_unread(struct net_end *e, size_t size)
+{
+    e->other->arrived -= size;
+}
+
 void net_tls_set(struct net_end *e, enum net_tls tls)
 {
     e->pair->tls = tls;

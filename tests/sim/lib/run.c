@@ -16,7 +16,7 @@ static const char config_text[] =
     "over_quota = \"30d\"\n" /* the ledger takes a 452 for what may go away until the end */
     "relay_from = { \"10.0.0.0/8\" }\n"
     "limits { connections_per_lane = 4 recipients = 150 min_free = 0 queue_size = \"256M\" }\n"
-    "listen smtp { address = \"127.0.0.1:25\" }\n"
+    "listen smtp { address = \"127.0.0.1:25\" proxy_from = { \"172.16.0.0/12\" } }\n"
     "listen submission { address = \"127.0.0.1:587\" auth = true }\n"
     "listen submissions { address = \"127.0.0.1:465\" auth = true bcc = \"split\" }\n"
     "tls { certificate = \"/etc/sim/cert.pem\" key = \"/etc/sim/key.pem\" }\n"
@@ -150,6 +150,8 @@ static void on_list(void *ctx)
 /* Whether what was to fail has failed, before it is switched off. */
 static void failure_look(void)
 {
+    if (scene.o->fail_call_nth > 0 && world.fail_left == 0)
+        scene.failed = true;
     if (scene.o->fail_memory > 0 && mem_fail_left() == 0) {
         scene.failed = true;
         world_fault(FAULT_NO_MEMORY);
@@ -167,6 +169,7 @@ static void on_calm(void *ctx)
     places_calm();
     house_cut_at(SIZE_MAX, 0);
     failure_look();
+    world.fail_left = 0;
     disk_fail_nth(0, 0, DISK_FAULT_REFUSED, 0);
     mem_fail_nth(0);
     files_crash_in(0, false);
@@ -295,6 +298,8 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     world_begin(o->seed, o->talk);
     world.now_ms = 1;
     world.turn_end = edge_turn_end;
+    world.fail_call = o->fail_call;
+    world.fail_left = o->fail_call_nth;
     places_begin();
     edge_ports = (struct edge_ports){.dial_fate = places_dial_fate, .dial_connect = dial_connect, .dns = places_dns};
     char mail[FOLDER_SIZE_MAX + 8];

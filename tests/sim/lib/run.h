@@ -15,6 +15,8 @@ struct run_options {
     bool quiet;    /* no process is killed by chance */
     size_t cut_at; /* SIZE_MAX: none */
     uint64_t cut_fate;
+    enum world_call fail_call; /* its n-th fails */
+    uint64_t fail_call_nth;
     uint64_t fail_memory; /* the n-th request; 0: none */
     uint64_t fail_disk;   /* the n-th write or sync; 0: none */
     uint64_t fail_disk_count;

@@ -64,6 +64,51 @@ static bool sweep_memory(const struct run_options *scenario, uint64_t stride)
     return wrong == 0;
 }
 
+static const char *const call_names[] = {[CALL_ACCEPT] = "accept",
+    [CALL_CONNECT] = "connect",
+    [CALL_DNS] = "dns",
+    [CALL_READ] = "read",
+    [CALL_WRITE] = "write",
+    [CALL_FORK] = "fork",
+    [CALL_FILE] = "file",
+    [CALL_FILE_LAST] = "file_last"};
+
+enum world_call sweep_call(const char *name)
+{
+    for (enum world_call call = CALL_ACCEPT; call <= CALL_FILE_LAST; call++)
+        if (strcmp(call_names[call], name) == 0)
+            return call;
+    return CALL_NONE;
+}
+
+static bool sweep_one_call(const struct run_options *scenario, uint64_t stride, enum world_call call)
+{
+    struct run_options o = *scenario;
+    unsigned wrong = 0;
+    bool failed = true;
+    uint64_t n = 1;
+
+    o.failed_out = &failed;
+    o.fail_call = call;
+    for (; failed && wrong == 0; n += stride) {
+        o.fail_call_nth = n;
+        wrong += run_once(&o, NULL);
+        if (wrong > 0)
+            fprintf(stderr, "with --fail-call %s --nth %" PRIu64 "\n", call_names[call], n);
+    }
+    printf("%s: %" PRIu64 " runs, %u wrong\n", call_names[call], (n - 1) / stride, wrong);
+    return wrong == 0;
+}
+
+static bool sweep_calls(const struct run_options *scenario, uint64_t stride)
+{
+    bool well = true;
+
+    for (enum world_call call = CALL_ACCEPT; call <= CALL_FILE_LAST; call++)
+        well = sweep_one_call(scenario, stride, call) && well;
+    return well;
+}
+
 bool sweep_run(const char *what, const struct run_options *scenario, uint64_t stride)
 {
     struct run_options o = *scenario;
@@ -77,6 +122,10 @@ bool sweep_run(const char *what, const struct run_options *scenario, uint64_t st
         return sweep_disk(&o, stride, EIO);
     if (strcmp(what, "memory") == 0)
         return sweep_memory(&o, stride);
+    if (strcmp(what, "calls") == 0)
+        return sweep_calls(&o, stride);
+    if (sweep_call(what) != CALL_NONE)
+        return sweep_one_call(&o, stride, sweep_call(what));
     fprintf(stderr, "sim: no sweep %s\n", what);
     return false;
 }

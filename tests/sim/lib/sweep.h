@@ -8,7 +8,9 @@
 
 #include "tests/sim/lib/run.h"
 
-/* `what`: cuts, full, error, memory. `stride`: every how many-th place (1: each). */
+/* CALL_NONE when there is none of that name. */
+enum world_call sweep_call(const char *name);
+/* `what`: cuts, full, error, memory, calls, or one call: accept, connect, dns, read, write, fork, file, file_last. `stride`: every how many-th place (1: each). */
 bool sweep_run(const char *what, const struct run_options *scenario, uint64_t stride);
 
 #endif

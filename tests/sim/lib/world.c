@@ -98,6 +98,15 @@ bool world_step(int64_t until_ms)
     return true;
 }
 
+bool world_fails(enum world_call call)
+{
+    if (call != world.fail_call || world.fail_left == 0 || --world.fail_left > 0)
+        return false;
+    world_fault(FAULT_CALL);
+    world_say("a call fails: %d", (int)call);
+    return true;
+}
+
 uint64_t world_below(uint64_t bound)
 {
     return rng_below(&world.rng, bound);

@@ -36,6 +36,19 @@ enum fault {
     FAULT_COUNT
 };
 
+/* Calls of which one may be chosen to fail: the n-th since the run began. */
+enum world_call {
+    CALL_NONE,
+    CALL_ACCEPT,
+    CALL_CONNECT,
+    CALL_DNS,
+    CALL_READ,
+    CALL_WRITE,
+    CALL_FORK,
+    CALL_FILE,
+    CALL_FILE_LAST
+};
+
 struct world {
     uint64_t seed;
     struct rng rng;
@@ -46,6 +59,8 @@ struct world {
     bool talk;
     unsigned wrong;
     uint64_t faults[FAULT_COUNT];
+    enum world_call fail_call;
+    uint64_t fail_left;     /* 0: it has failed, or none was to */
     void (*turn_end)(void); /* the processes' hooks */
     struct world_timer **heap;
     size_t heap_count, heap_room;
@@ -60,6 +75,9 @@ bool world_step(int64_t until_ms);
 /* (Re)arms; a time in the past is now. Two timers of one moment run in the order in which they were set. */
 void world_timer_set(struct world_timer *t, int64_t at_ms);
 void world_timer_stop(struct world_timer *t);
+
+/* Whether this call is the one that fails. */
+bool world_fails(enum world_call call);
 
 uint64_t world_below(uint64_t bound);
 bool world_chance(unsigned per_mille);
