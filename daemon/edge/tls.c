@@ -28,6 +28,8 @@ struct tls {
     size_t out_size, out_sent, out_room;
     tls_verifier *verify;
     void *verify_owner;
+    tls_session_keeper *keep;
+    void *keep_owner;
     bool checked; /* the chain decides */
     bool broken;
 };
@@ -420,6 +422,20 @@ tls_context_tickets(struct tls_context *ctx, uint8_t keys[TLS_TICKET_KEYS_MAX][T
     return OK;
 }
 
+/* 0: OpenSSL keeps what it has. */
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    unsigned char *octets = NULL;
+    int size = tls->keep == NULL || SSL_SESSION_is_resumable(session) != 1 ? 0 : i2d_SSL_SESSION(session, &octets);
+
+    if (size > 0) {
+        tls->keep(tls->keep_owner, (struct bytes){octets, (size_t)size});
+        OPENSSL_clear_free(octets, (size_t)size);
+    }
+    return 0;
+}
+
 RESULT
 tls_context_client(struct tls_context **ctx_out)
 {
@@ -427,6 +443,8 @@ tls_context_client(struct tls_context **ctx_out)
 
     TRY(context_new(TLS_client_method(), &ctx));
     SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_session_cache_mode(ctx->ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx->ssl, on_new_session);
     SSL_CTX_set_cert_verify_callback(ctx->ssl, on_verify, NULL);
     *ctx_out = ctx;
     return OK;
@@ -502,6 +520,28 @@ tls_connect(struct tls_context *ctx, struct bytes name, struct tls **tls_out)
         (void)SSL_set_tlsext_host_name((*tls_out)->ssl, host);
     }
     return OK;
+}
+
+void tls_keep_sessions(struct tls *tls, tls_session_keeper *keep, void *owner)
+{
+    tls->keep = keep;
+    tls->keep_owner = owner;
+}
+
+bool tls_resume(struct tls *tls, struct bytes octets)
+{
+    const unsigned char *at = octets.data;
+    SSL_SESSION *session = octets.size > LONG_MAX ? NULL : d2i_SSL_SESSION(NULL, &at, (long)octets.size);
+    bool good = session != NULL && SSL_set_session(tls->ssl, session) == 1;
+
+    SSL_SESSION_free(session);
+    ERR_clear_error();
+    return good;
+}
+
+bool tls_is_resumed(const struct tls *tls)
+{
+    return SSL_session_reused(tls->ssl) == 1;
 }
 
 /* NUL-terminated; CODE_SYNTAX when it holds NUL or is too long for a name. */

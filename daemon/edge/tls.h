@@ -69,6 +69,12 @@ RESULT
 tls_accept(struct tls_context *ctx, struct tls **tls_out);
 RESULT
 tls_connect(struct tls_context *ctx, struct bytes name, struct tls **tls_out);
+/* Resumption, of a client, before the handshake: an older session of the same peer is offered (it may be refused: then the handshake is
+ * a whole one), and new ones are handed over as octets, from within tls_handshake or tls_read. They hold secrets. */
+typedef void tls_session_keeper(void *owner, struct bytes session);
+void tls_keep_sessions(struct tls *tls, tls_session_keeper *keep, void *owner);
+bool tls_resume(struct tls *tls, struct bytes session);
+bool tls_is_resumed(const struct tls *tls);
 /* Before the handshake, of a client: it fails unless the certificate is of a root of the context and for `name`, or with
  * `below` for a name below it too. */
 RESULT

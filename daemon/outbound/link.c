@@ -191,6 +191,46 @@ static RESULT tls_demand(struct link *l, struct tls *tls)
     return OK;
 }
 
+/* All that decides what a handshake must prove, and to whom. */
+static RESULT session_key(const struct link *l, struct buf *key)
+{
+    struct bytes domain = l->level == ROUTE_TLS_SECURE ? lane_domain(l) : BYTES_NONE;
+
+    TRY(buf_put_u64(key, (uint64_t)l->level));
+    TRY(buf_put_octet(key, ' '));
+    TRY(buf_put_u64(key, l->peer.port));
+    TRY(buf_put_octet(key, ' '));
+    TRY(buf_put_str(key, l->address_text));
+    TRY(buf_put_octet(key, ' '));
+    TRY(buf_put(key, l->peer.host));
+    TRY(buf_put_octet(key, ' '));
+    return buf_put(key, domain);
+}
+
+static void on_session(void *owner, struct bytes session)
+{
+    struct link *l = owner;
+    uint8_t octets[RESUMPTION_KEY_SIZE_MAX];
+    struct buf key = BUF(octets);
+
+    if (is_ok(session_key(l, &key)))
+        resumption_put(&l->ob->resumption, buf_bytes(&key), session, loop_now(l->ob->loop));
+}
+
+/* What TLSA records prove is proved anew each time. */
+static void session_offer(struct link *l, struct tls *tls)
+{
+    uint8_t octets[RESUMPTION_KEY_SIZE_MAX], kept[RESUMPTION_SESSION_SIZE_MAX];
+    struct buf key = BUF(octets), session = BUF(kept);
+
+    if (l->tlsa != NULL || l->peer.address.family == 0 || !is_ok(session_key(l, &key)))
+        return;
+    tls_keep_sessions(tls, on_session, l);
+    if (resumption_take(&l->ob->resumption, buf_bytes(&key), loop_now(l->ob->loop), &session))
+        (void)tls_resume(tls, buf_bytes(&session)); /* what cannot be read makes a whole handshake */
+    explicit_bzero(kept, session.size);
+}
+
 static RESULT tls_make(struct link *l, struct tls **tls_out)
 {
     struct bytes name = l->peer.address.family == 0 ? BYTES_NONE : l->tlsa != NULL ? l->peer.tlsa_base : l->peer.host;
@@ -203,7 +243,9 @@ static RESULT tls_make(struct link *l, struct tls **tls_out)
     }
     TRY(tls_connect(ctx, name, tls_out));
     struct result r = tls_demand(l, *tls_out);
-    if (!is_ok(r))
+    if (is_ok(r))
+        session_offer(l, *tls_out);
+    else
         tls_free(tls_out);
     return r;
 }

@@ -227,6 +227,7 @@ static void outbound_fini(struct outbound *ob)
         link_close(ob->pool);
     dns_edge_free(&ob->dns);
     dane_check_free(&ob->dane_check);
+    resumption_fini(&ob->resumption);
     if (ob->room != NULL) {
         conn_room_close_all(ob->room);
         while (conn_room_count(ob->room) > 0)

@@ -14,6 +14,7 @@
 #include "daemon/edge/loop.h"
 #include "daemon/outbound/courier.h"
 #include "daemon/outbound/dane_check.h"
+#include "daemon/outbound/resumption.h"
 #include "smtp/reply.h"
 
 enum {
@@ -121,6 +122,7 @@ struct outbound {
     struct tls_context *tls;       /* NULL: not needed yet */
     struct tls_context *tls_roots; /* with trusted roots; NULL: no route wants them */
     struct channel *queued;
+    struct resumption resumption;
     struct dane_check *dane_check;
     bool dane_known, dane_live;
     struct mx_self self;

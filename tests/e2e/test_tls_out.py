@@ -7,6 +7,7 @@ import subprocess
 
 import support  # noqa: F401
 import case
+import tlspeer
 from case import Case
 from nameserver import NameServer
 from ports import free_port
@@ -137,6 +138,22 @@ class Out(Case):
             ("dane", right, self.names(right.port, f"2 0 1 {'11' * 32}"), "deferred", ""),
             ("dane", strange, self.names(strange.port, f"2 0 1 {root}"), "deferred", "mismatch"),
         ])
+
+    def test_resumption(self):
+        """The second connection to a host takes the session of the first up again; a host that has forgotten it costs nothing."""
+        base = self.certificate("mx.two.test")
+        os.link(base + ".pem", base + ".cert")
+        peer = tlspeer.Peer(self, "127.0.0.1", 0, base)
+        names = self.names(peer.port)
+        m = self.mansio(name="s", dns=names, mx_port=peer.port, limits="jobs_per_connection = 1")
+        for n in range(4):
+            if n == 2:
+                peer.context = tlspeer.server_context(base)  # new ticket keys
+            m.send("a@here.test", [f"b{n}@two.test"], b"Subject: x\r\n\r\nx\r\n")
+            m.wait_event("delivered", to=f"b{n}@two.test")
+            m.wait_empty()
+        self.assertEqual({f"b{n}@two.test": "TLSv1.3" for n in range(4)}, peer.got)
+        self.assertEqual(2, peer.resumed)
 
     def test_dane_without_an_answer(self):
         """A zone that vouches for itself and whose TLSA records cannot be had: no mail until they can (RFC 7672 2.1.2)."""

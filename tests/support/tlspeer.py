@@ -10,19 +10,22 @@ import ssl
 import threading
 
 
+def server_context(base, old=False, client_ca=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(base + ".cert", base + ".key")
+    if old:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    if client_ca:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(client_ca)
+    return context
+
+
 class Peer:
     def __init__(self, test, address, port, base=None, way="", client_ca=None):
         self.way, self.got, self.clients = way, {}, []
-        self.context = None
-        if base:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(base + ".cert", base + ".key")
-            if way == "old":
-                self.context.set_ciphers("DEFAULT:@SECLEVEL=0")
-                self.context.minimum_version = self.context.maximum_version = ssl.TLSVersion.TLSv1_1
-            if client_ca:
-                self.context.verify_mode = ssl.CERT_OPTIONAL
-                self.context.load_verify_locations(client_ca)
+        self.context = server_context(base, way == "old", client_ca) if base else None
         self.resumed = 0
         self.listener = socket.create_server((address, port), backlog=64)
         self.address, self.port = address, self.listener.getsockname()[1]
@@ -73,7 +76,7 @@ class Peer:
             return None
         tls = self.context.wrap_socket(s, server_side=True)
         self.open.append(tls)
-        self.resumed += tls.session_reused
+        self.resumed += bool(tls.session_reused)
         certificate = tls.getpeercert()
         if certificate:
             self.clients.append(dict(x[0] for x in certificate["subject"]).get("commonName"))
