@@ -88,6 +88,10 @@ RESULT store_lane_put(struct store *s, struct bytes lane, const struct lane_heal
 RESULT store_lane_delete(struct store *s, struct bytes lane);
 /* One attempt, for `explain` and `trace`: `row` is the engine's own encoding. k counts from 0 per message. */
 RESULT store_history_put(struct store *s, struct message_id id, struct walltime at, struct bytes row);
+/* A memo of the engine's own: few of them, small (bans, quotas). */
+enum { STORE_MEMO_NAME_SIZE_MAX = 300, STORE_MEMO_SIZE_MAX = 128 };
+RESULT store_memo_put(struct store *s, struct bytes name, struct bytes value);
+RESULT store_memo_delete(struct store *s, struct bytes name);
 /* Forgets rows older than `before`, at most `count_max` of them. Each call goes on where the one before it stopped. */
 RESULT store_history_expire(struct store *s, struct walltime before, uint32_t count_max, uint32_t *count_out);
 /* Whether the last of them came to the end of the history: the next begins anew. */
@@ -170,6 +174,9 @@ bool store_index_wanted(struct store *s);
 RESULT store_index_advance(struct store *s, uint32_t count_max);
 /* In a write transaction: empties it, to be made anew. */
 RESULT store_index_reset(struct store *s);
+
+/* The memo whose name sorts behind `after` (empty: the first); CODE_GONE past the last. */
+RESULT store_memo_next(struct store *s, struct bytes after, struct bytes *name_out, struct bytes *value_out);
 
 void store_stats_get(struct store *s, struct store_stats *stats_out);
 /* Octets that a new message may still take before the map's bound, the tail kept for finishing old mail not counted. */

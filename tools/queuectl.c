@@ -29,6 +29,8 @@ static const char USAGE[] =
     "  reload                     take the configuration up; stop ends the daemon\n"
     "  drain                      take nothing new, wait until all that can go has gone\n"
     "  doctor                     look for what is wrong, and say how to cure it\n"
+    "  ban list, ban add ADDRESS [TIME], ban clear ADDRESS|LOGIN\n"
+    "                             who is shut out, and which logins' mail is held\n"
     "  user add|passwd|delete NAME, user list\n"
     "                             who may log in; a password is asked for, or read from the input\n"
     "FILTER: message ids, the word all, or tests as from=*@a.example age>2h 'reason~greylist' held (and or not)\n"
@@ -92,6 +94,7 @@ static const struct verb verbs[] = {
     {"top", 0, 0, false},
     {"watch", 0, 0, false},
     {"user", 1, 2, false},
+    {"ban", 1, 3, false},
 };
 
 static const struct verb *verb_find(const char *name)
@@ -158,6 +161,8 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
         return tool_stats(t);
     if (strcmp(v->name, "user") == 0)
         return tool_user(t, args, count);
+    if (strcmp(v->name, "ban") == 0)
+        return tool_ban(t, args, count);
     return tool_fsck(t);
 }
 

@@ -38,6 +38,7 @@ enum tool_exit tool_show(const struct tool *t, char *const *args, size_t count);
 enum tool_exit tool_stats(const struct tool *t);
 /* nothing, a glob, or suspend|resume LANE, limit LANE concurrency=N. */
 enum tool_exit tool_lanes(const struct tool *t, char *const *args, size_t count);
+enum tool_exit tool_ban(const struct tool *t, char *const *args, size_t count);
 enum tool_exit tool_pause(const struct tool *t, bool pause, const char *what);
 enum tool_exit tool_metrics(const struct tool *t);
 enum tool_exit tool_route(const struct tool *t, const char *address);

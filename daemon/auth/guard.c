@@ -116,3 +116,22 @@ struct instant guard_shut_until(const struct guard *g, uint64_t key)
 
     return b == NULL ? (struct instant){0} : b->shut_until;
 }
+
+void guard_set(struct guard *g, uint64_t key, struct instant now, struct instant until, uint32_t bans)
+{
+    struct guard_block *b = until.ms > now.ms || bans > 0 ? block_take(g, key, now) : block_find(g, key);
+
+    if (b == NULL)
+        return;
+    b->shut_until = until;
+    b->bans = bans;
+    b->failures = 0;
+    b->last = now;
+}
+
+uint32_t guard_bans(const struct guard *g, uint64_t key)
+{
+    const struct guard_block *b = block_find(g, key);
+
+    return b == NULL ? 0 : b->bans;
+}

@@ -40,6 +40,11 @@ bool guard_begin(struct guard *g, uint64_t key, struct instant now);
 void guard_end(struct guard *g, uint64_t key);
 /* How long the answer has to wait. */
 int64_t guard_failed(struct guard *g, uint64_t key, struct instant now);
+/* What another has decided, or what was kept over a restart: shut out until then, after so many bans. A moment in the past
+ * forgets all about the block. */
+void guard_set(struct guard *g, uint64_t key, struct instant now, struct instant until, uint32_t bans);
+/* How often it was shut out lately. */
+uint32_t guard_bans(const struct guard *g, uint64_t key);
 /* When a shut out block may come again; the past when it may now. */
 struct instant guard_shut_until(const struct guard *g, uint64_t key);
 

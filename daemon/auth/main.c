@@ -101,6 +101,12 @@ static void seat_failed(struct seat *seat, const char *why)
     LOG(LOGIN_FAILED, LOG_TEXT("client", buf_bytes(&seat->client)), LOG_TEXT("login", buf_bytes(&seat->x.name)),
         LOG_STR("mechanism", exchange_mechanism_name(seat->x.mechanism)), LOG_STR("why", why),
         LOG_NUM("delay_ms", delay));
+    if (shut.ms > now.ms && seat->desk->channel != NULL)
+        channel_send(seat->desk->channel, &(struct msg){.kind = MSG_ban_made,
+                                              .ban_made = {.block = seat->block,
+                                                  .for_ms = (uint64_t)(shut.ms - now.ms),
+                                                  .count = guard_bans(&a->guard, seat->block),
+                                                  .client = buf_bytes(&seat->client)}});
     if (shut.ms > now.ms)
         LOG(LOGIN_SHUT_OUT, LOG_TEXT("client", buf_bytes(&seat->client)), LOG_NUM("for_s", (shut.ms - now.ms) / 1000));
     seat->timer = (struct loop_timer){.fn = on_delay_over, .ctx = seat};
@@ -273,7 +279,13 @@ static void on_message(void *ctx, const struct msg *m)
 {
     struct desk *desk = ctx;
 
-    if (m->kind == MSG_auth_ask) {
+    if (m->kind == MSG_ban_tell && m->ban_tell.block != 0) {
+        struct instant now = loop_now(desk->auth->loop);
+        int64_t most = desk->auth->guard.ban_max_ms;
+        int64_t for_ms = m->ban_tell.for_ms > INT64_MAX / 2 ? most : (int64_t)m->ban_tell.for_ms;
+
+        guard_set(&desk->auth->guard, m->ban_tell.block, now, instant_after(now, for_ms), m->ban_tell.count);
+    } else if (m->kind == MSG_auth_ask) {
         on_ask(desk, &m->auth_ask);
     } else if (m->kind == MSG_auth_forget) {
         struct seat *seat = map_get(&desk->exchanges, m->auth_forget.session);

@@ -201,6 +201,10 @@ void config_free(struct config **cfg);
 const char *config_path_choose(const char *option);
 
 bool config_network_contains(const struct config_network_list *list, const uint8_t address[16]);
+/* What counts as one client: the block of addresses, of rates.ipv4_bits or ipv6_bits, that it is in. Never 0. */
+uint64_t config_client_block(const struct config *cfg, const uint8_t address[16]);
+/* "192.0.2.7", "192.0.2.0/24", "2001:db8::/64". */
+RESULT config_client_block_put(const struct config *cfg, uint64_t block, struct buf *out);
 /* NULL when the domain is none of ours. `domain` in lower case. */
 const struct config_domain *config_domain_find(const struct config *cfg, struct bytes domain);
 /* The user of a local part (without quotes) in that domain: what stands before the first delimiter of a subaddress. A delimiter at

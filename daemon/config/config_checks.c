@@ -1,4 +1,6 @@
-/* The lists of the block `checks`. */
+/* The lists of the block `checks`; what counts as one client. */
+#include <arpa/inet.h>
+
 #include "daemon/config/reader.h"
 #include "daemon/config/value.h"
 
@@ -59,4 +61,34 @@ RESULT config_checks_read(struct reader *r, const struct config_tree_block *bloc
         TRY(list_read(r, config_tree_cell(&values, checks->list_count), &checks->lists[checks->list_count]));
     }
     return OK;
+}
+
+static const uint8_t MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+static const uint64_t MAPPED_BLOCK = 0x0000ffff00000000; /* no IPv6 address that is in use begins so */
+
+uint64_t config_client_block(const struct config *cfg, const uint8_t address[16])
+{
+    bool ipv4 = memcmp(address, MAPPED, sizeof MAPPED) == 0;
+    uint32_t bits = ipv4 ? 32 + cfg->rates.ipv4_bits : cfg->rates.ipv6_bits;
+    uint64_t block = wire_load_u64(ipv4 ? address + 8 : address) & (UINT64_MAX << (64 - bits));
+
+    return block == 0 ? 1 : block;
+}
+
+RESULT config_client_block_put(const struct config *cfg, uint64_t block, struct buf *out)
+{
+    bool ipv4 = (block & MAPPED_BLOCK) == MAPPED_BLOCK && block >> 48 == 0;
+    uint32_t bits = ipv4 ? cfg->rates.ipv4_bits : cfg->rates.ipv6_bits;
+    char text[INET6_ADDRSTRLEN];
+    uint8_t octets[16] = {0};
+
+    for (size_t i = 0; i < 8; i++)
+        octets[i] = (uint8_t)(block >> (56 - 8 * i));
+    if (inet_ntop(ipv4 ? AF_INET : AF_INET6, ipv4 ? octets + 4 : octets, text, sizeof text) == NULL)
+        return FAIL(CODE_REFUSED, "not an address");
+    TRY(buf_put_str(out, text));
+    if (bits == 32 && ipv4)
+        return OK;
+    TRY(buf_put_octet(out, '/'));
+    return buf_put_u64(out, bits);
 }

@@ -5,6 +5,8 @@ struct clerk {
     clerk_answered *answered;
     struct channel *channel; /* NULL: there is no auth */
     struct clerk_seat *waiting;
+    clerk_banned *banned; /* NULL: nobody wants to know */
+    void *banned_context;
 };
 
 static void seat_take_off(struct clerk_seat *seat)
@@ -32,6 +34,8 @@ static void on_message(void *ctx, const struct msg *m)
 {
     struct clerk *c = ctx;
 
+    if (m->kind == MSG_ban_made && c->banned != NULL)
+        c->banned(c->banned_context, &m->ban_made);
     if (m->kind != MSG_auth_answer)
         return;
     for (struct clerk_seat *seat = c->waiting; seat != NULL; seat = seat->next) {
@@ -64,6 +68,19 @@ struct clerk *clerk_new(struct loop *loop, clerk_answered *answered)
     c->loop = loop;
     c->answered = answered;
     return c;
+}
+
+void clerk_on_banned(struct clerk *c, clerk_banned *banned, void *context)
+{
+    c->banned = banned;
+    c->banned_context = context;
+}
+
+void clerk_ban(struct clerk *c, uint64_t block, uint64_t for_ms, uint32_t count)
+{
+    if (c->channel != NULL)
+        channel_send(c->channel,
+            &(struct msg){.kind = MSG_ban_tell, .ban_tell = {.block = block, .for_ms = for_ms, .count = count}});
 }
 
 void clerk_free(struct clerk **clerk)

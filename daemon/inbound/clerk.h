@@ -20,7 +20,13 @@ struct clerk_seat {
 
 typedef void clerk_answered(void *owner, enum auth_outcome outcome, struct bytes text);
 
+/* auth has shut a block out. */
+typedef void clerk_banned(void *context, const struct msg_ban_made *ban);
+
 struct clerk *clerk_new(struct loop *loop, clerk_answered *answered);
+void clerk_on_banned(struct clerk *c, clerk_banned *banned, void *context);
+/* What auth has to know of a block; nothing where there is no auth. */
+void clerk_ban(struct clerk *c, uint64_t block, uint64_t for_ms, uint32_t count);
 void clerk_free(struct clerk **clerk);
 /* Takes the descriptor of a new channel to auth; an older one is dropped, and who waited there is answered AUTH_BUSY. */
 void clerk_channel(struct clerk *c, int fd);

@@ -187,6 +187,10 @@ static void on_message(void *ctx, const struct msg *m)
     case MSG_tx_done:
         on_done_message(d, m);
         break;
+    case MSG_ban_set:
+        if (d->handlers->banned != NULL)
+            d->handlers->banned(d->context, &m->ban_set);
+        break;
     case MSG_admission:
         d->closed = !m->admission.accepting;
         buf_reset(&d->closed_reply);

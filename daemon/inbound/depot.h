@@ -31,6 +31,8 @@ struct depot_handlers {
     void (*lost)(void *context);
     /* Ids have come where there were none: new mail can be taken. `context` as given to depot_new. */
     void (*stocked)(void *context);
+    /* queued says who is shut out. May be NULL. `context` as given to depot_new. */
+    void (*banned)(void *context, const struct msg_ban_set *ban);
 };
 
 struct depot *depot_new(struct loop *loop, const struct depot_handlers *handlers, void *context);

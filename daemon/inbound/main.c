@@ -121,9 +121,10 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
         certificates_tell(ip);
     } else if (peer == ROLE_KEYS && ip->signer != NULL)
         signer_channel(ip->signer, fd);
-    else if (peer == ROLE_AUTH && ip->in.clerk != NULL)
+    else if (peer == ROLE_AUTH && ip->in.clerk != NULL) {
         clerk_channel(ip->in.clerk, fd);
-    else if (peer == ROLE_LOOKUP && ip->in.inquiry != NULL)
+        session_bans_tell(&ip->in);
+    } else if (peer == ROLE_LOOKUP && ip->in.inquiry != NULL)
         inquiry_channel(ip->in.inquiry, fd);
     else
         close(fd);
@@ -209,12 +210,15 @@ static RESULT inbound_init(struct inbound_process *ip)
     in->clerk = clerk_new(in->loop, session_answered);
     in->inquiry = inquiry_new(in->loop, session_rcpt_known);
     in->repute = repute_new(in->loop, in->cfg->checks.time, session_client_known);
+    in->bans = mem_take_zero(sizeof *in->bans);
     in->depot = depot_new(in->loop, &SESSION_DEPOT_HANDLERS, in);
     if (in->cfg->tls_certificates.count > 0 && (ip->signer = signer_new(in->loop, on_certificates, ip)) == NULL)
         return FAIL(CODE_FULL, "no way to the keys process");
     ip->doors = mem_take_zero((count + 1) * sizeof *ip->doors);
-    if (in->depot == NULL || in->clerk == NULL || in->inquiry == NULL || in->repute == NULL || ip->doors == NULL)
+    if (in->depot == NULL || in->clerk == NULL || in->inquiry == NULL || in->repute == NULL || in->bans == NULL ||
+        ip->doors == NULL)
         return FAIL(CODE_FULL, "out of memory");
+    clerk_on_banned(in->clerk, session_ban_made, in);
     inquiry_share(in->inquiry, in->repute);
     for (size_t i = 0; i <= count; i++)
         door_fill(&ip->doors[i], in->cfg, i < count ? &in->cfg->listens[i] : NULL);
@@ -234,6 +238,7 @@ static void inbound_fini(struct inbound_process *ip)
     conn_room_free(&in->room);
     depot_free(&in->depot);
     clerk_free(&in->clerk);
+    mem_free(in->bans);
     inquiry_free(&in->inquiry);
     repute_free(&in->repute);
     census_close(&in->census);

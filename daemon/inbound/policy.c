@@ -170,15 +170,6 @@ uint64_t policy_client_key(const uint8_t address[16])
     return key == 0 ? 1 : key; /* 0 marks a free place where keys are kept */
 }
 
-uint64_t policy_client_block(const struct config *cfg, const uint8_t address[16])
-{
-    bool ipv4 = memcmp(address, MAPPED, sizeof MAPPED) == 0;
-    uint32_t bits = ipv4 ? 32 + cfg->rates.ipv4_bits : cfg->rates.ipv6_bits;
-    uint64_t key = wire_load_u64(ipv4 ? address + 8 : address) & (UINT64_MAX << (64 - bits));
-
-    return key == 0 ? 1 : key;
-}
-
 const char *policy_listen_name(enum listen_class class)
 {
     switch (class) {

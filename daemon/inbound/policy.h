@@ -38,9 +38,6 @@ bool policy_sender(
 /* The key under which connections of one client are counted: an IPv4 address, or an IPv6 /64, since one customer holds at
  * least that many addresses (RFC 6177). */
 uint64_t policy_client_key(const uint8_t address[16]);
-/* The same for the block of addresses that the configuration takes for one client. */
-uint64_t policy_client_block(const struct config *cfg, const uint8_t address[16]);
-
 /* How a TLS-less or TLS-bearing listener class is spoken of in the log: "smtp", "submission", "submissions", "inject". */
 const char *policy_listen_name(enum listen_class class);
 

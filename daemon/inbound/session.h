@@ -11,6 +11,7 @@
 #include "daemon/config/config.h"
 #include "daemon/edge/conn.h"
 #include "daemon/edge/tls_store.h"
+#include "daemon/inbound/bans.h"
 #include "daemon/inbound/census.h"
 #include "daemon/inbound/clerk.h"
 #include "daemon/inbound/depot.h"
@@ -42,13 +43,14 @@ struct inbound {
     struct census *census;
     struct tls_store *tls; /* NULL: no certificate */
     struct users users;
+    struct bans *bans; /* NULL in tests that ban nobody */
     struct session *first;
     uint64_t last_session;
     uint32_t held_count; /* sessions that wait for the answer to an error */
     bool draining;
-    void (*stocked)(struct inbound *in); /* mail can be taken */
+    void (*stocked)(struct inbound *in);  /* mail can be taken */
     void (*orphaned)(struct inbound *in); /* queued is gone, or has dropped us */
-    void (*emptied)(struct inbound *in); /* the last session of a draining process is gone */
+    void (*emptied)(struct inbound *in);  /* the last session of a draining process is gone */
 };
 
 /* Takes the descriptor. Turned away (421) when the limits say so. */
@@ -56,6 +58,10 @@ void session_new(struct inbound *in, const struct door *door, int fd);
 void session_stop(struct session *s);
 struct session *session_next(const struct session *s);
 extern const struct depot_handlers SESSION_DEPOT_HANDLERS;
+/* Bans on their way: what queued says, what auth says, and all of them to an auth that has just come. */
+void session_banned(void *context, const struct msg_ban_set *ban);
+void session_ban_made(void *context, const struct msg_ban_made *ban);
+void session_bans_tell(struct inbound *in);
 /* The clerk's handler. */
 void session_answered(void *owner, enum auth_outcome outcome, struct bytes text);
 void session_rcpt_known(void *owner, enum rcpt_known known);

@@ -1,5 +1,6 @@
 /* session_limits: how often a session's client, login, user, sender and recipients' domains may do things, and how long a
  * stranger waits: for the greeting, and for the answer to an error. */
+#include "daemon/edge/clock.h"
 #include "daemon/inbound/session_parts.h"
 
 /* What is counted; the names are those of the keys in the block `rates`. */
@@ -75,15 +76,27 @@ void session_who_set(struct session *s, const uint8_t address[16])
     const struct config *cfg = s->in->cfg;
 
     memcpy(s->who, address, sizeof s->who);
-    s->block = policy_client_block(cfg, address);
+    s->block = config_client_block(cfg, address);
     s->exempt = s->client.local || config_network_contains(&cfg->exempt_from, address) ||
                 config_network_contains(&cfg->relay_from, address);
 }
 
 const char *session_limit_connect(struct session *s, struct reply *reply_out)
 {
+    const struct ban *ban = s->in->bans == NULL || s->in->bans->count == 0 || s->client.local
+                                ? NULL
+                                : bans_find(s->in->bans, s->block, clock_walltime());
+
+    if (ban != NULL && ban->by_hand) {
+        *reply_out = REPLY(554, 5, 7, 1, "Your network is shut out here; ask the postmaster");
+        return "banned";
+    }
     if (s->exempt)
         return NULL;
+    if (ban != NULL && s->door->listen != NULL && s->door->listen->auth) { /* who cannot log in has no business there */
+        *reply_out = REPLY(421, 4, 7, 0, "Too many failed logins from your network, try again later");
+        return "banned";
+    }
     if (spent(s, LIMIT_client_errors, block_of(s))) {
         *reply_out = REPLY(421, 4, 7, 0, "Too many errors from your network, try again later");
         return "client_errors";
@@ -181,6 +194,45 @@ void session_limit_octets(struct session *s, uint64_t size)
         spend(s, LIMIT_client_octets, subject, size);
     else if (kind == SENDER_LOGIN)
         spend(s, LIMIT_login_octets, subject, size);
+}
+
+/* --- bans --- */
+
+void session_banned(void *context, const struct msg_ban_set *ban)
+{
+    struct inbound *in = context;
+    struct walltime now = clock_walltime(), until = {ban->until > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)ban->until};
+
+    if (in->bans == NULL || ban->block == 0)
+        return;
+    bans_set(
+        in->bans, &(struct ban){.block = ban->block, .until = until, .count = ban->count, .by_hand = ban->by_hand});
+    if (in->clerk != NULL && !ban->by_hand)
+        clerk_ban(in->clerk, ban->block, until.ms > now.ms ? (uint64_t)(until.ms - now.ms) : 0, ban->count);
+}
+
+void session_ban_made(void *context, const struct msg_ban_made *ban)
+{
+    struct inbound *in = context;
+    uint64_t for_ms = ban->for_ms > INT64_MAX / 4 ? INT64_MAX / 4 : ban->for_ms;
+
+    depot_say(in->depot, &(struct msg){.kind = MSG_ban_report,
+                             .ban_report = {.block = ban->block,
+                                 .until = (uint64_t)clock_walltime().ms + for_ms,
+                                 .count = ban->count,
+                                 .client = ban->client}});
+}
+
+void session_bans_tell(struct inbound *in)
+{
+    struct walltime now = clock_walltime();
+
+    for (uint32_t i = 0; in->clerk != NULL && in->bans != NULL && i < in->bans->count; i++) {
+        const struct ban *ban = &in->bans->items[i];
+        if (!ban->by_hand)
+            clerk_ban(
+                in->clerk, ban->block, ban->until.ms > now.ms ? (uint64_t)(ban->until.ms - now.ms) : 0, ban->count);
+    }
 }
 
 /* --- waiting --- */

@@ -380,7 +380,7 @@ static void on_queue_lost(void *context)
 }
 
 const struct depot_handlers SESSION_DEPOT_HANDLERS = {
-    .done = on_tx_done, .credit = on_credit, .stocked = on_stocked, .lost = on_queue_lost};
+    .done = on_tx_done, .credit = on_credit, .stocked = on_stocked, .lost = on_queue_lost, .banned = session_banned};
 
 void session_body(struct session *s, struct bytes body)
 {

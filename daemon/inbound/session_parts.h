@@ -30,7 +30,7 @@ struct session {
     struct repute_question repute;
     struct smtp_mail asked_mail; /* of a MAIL that waits for what the DNS says; its views live in the core */
     struct verp_delimiters verp; /* of the transaction */
-    struct smtp_rcpt asked; /* the recipient of the open question; its views live in the core */
+    struct smtp_rcpt asked;      /* the recipient of the open question; its views live in the core */
     struct bytes asked_path;
     struct session_id id;
     struct conn_end client; /* who it is: the connection's peer, or whom a load balancer names */

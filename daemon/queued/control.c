@@ -123,6 +123,13 @@ static bool pull_steps(struct control *c, struct walltime now, struct buf *out, 
         case CONTROL_METRICS:
             step = control_metrics_step(c, now, out);
             break;
+        case CONTROL_BANS:
+            step = control_bans_step(c, now, out);
+            break;
+        case CONTROL_BAN:
+        case CONTROL_UNBAN:
+            step = control_ban_step(c, now);
+            break;
         case CONTROL_TRACE:
             step = control_trace_step(c, now, out);
             break;

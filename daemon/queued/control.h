@@ -11,6 +11,8 @@
  *             {"v":1,"verb":"metrics"}                                    one line {"v":1,"text":"Prometheus text"}
  *             {"v":1,"verb":"suspend"|"resume","lane":"…"}  {"v":1,"verb":"limit","lane":"…","slots":n}   "*": every lane
  *             {"v":1,"verb":"pause"|"unpause"}                            taking mail in
+ *             {"v":1,"verb":"bans"}   {"v":1,"verb":"ban","text":"address","window":seconds}     0: until it is lifted
+ *             {"v":1,"verb":"unban","text":"address or login"}
  *             {"v":1,"verb":"hold"|"release"|"retry"|"undo","filter":"…"}
  *             {"v":1,"verb":"delete"|"bounce","filter":"…","window":seconds,"reason":"…"}     window 0: at once
  *             {"v":1,"verb":"reroute","filter":"…","lane":"relay:[…]:25"}
@@ -35,6 +37,7 @@
 
 #include "daemon/base/base.h"
 #include "daemon/queued/order.h"
+#include "daemon/queued/wards.h"
 #include "queue/filter.h"
 #include "queue/scheduler.h"
 #include "queue/store.h"
@@ -67,6 +70,10 @@ struct control_ports {
     bool (*is_active)(void *context, struct message_id id, uint32_t n);
     /* A changing command was carried out, for the log. May be NULL. */
     void (*changed)(void *context, uint32_t uid, const char *verb, uint64_t count);
+    /* Bans and held logins (wards.h). */
+    RESULT (*ban)(void *context, struct bytes who, int64_t for_ms, struct walltime now);
+    RESULT (*unban)(void *context, struct bytes who, struct walltime now, uint32_t *count_out);
+    bool (*ban_next)(void *context, size_t *cursor, struct walltime now, struct ward_view *view_out);
 };
 
 struct control_setup {
@@ -86,6 +93,7 @@ struct control_setup {
     VERB(LANES, "lanes", false)                                                                                        \
     VERB(TRACE, "trace", false)                                                                                        \
     VERB(CONTENT, "content", false)                                                                                    \
+    VERB(BANS, "bans", false)                                                                                          \
     VERB(METRICS, "metrics", false)                                                                                    \
     VERB(RETRY, "retry", true)                                                                                         \
     VERB(HOLD, "hold", true)                                                                                           \
@@ -98,7 +106,9 @@ struct control_setup {
     VERB(RESUME, "resume", true)                                                                                       \
     VERB(LIMIT, "limit", true)                                                                                         \
     VERB(PAUSE, "pause", true)                                                                                         \
-    VERB(UNPAUSE, "unpause", true)
+    VERB(UNPAUSE, "unpause", true)                                                                                     \
+    VERB(BAN, "ban", true)                                                                                             \
+    VERB(UNBAN, "unban", true)
 
 enum control_verb {
     CONTROL_NONE,

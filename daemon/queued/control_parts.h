@@ -53,6 +53,9 @@ enum step control_stats_step(struct control *c, struct buf *out);
 enum step control_lanes_step(struct control *c, struct walltime now, struct buf *out);
 enum step control_metrics_step(struct control *c, struct walltime now, struct buf *out);
 enum step control_lane_order_step(struct control *c, struct walltime now);
+/* (control_bans.c) */
+enum step control_bans_step(struct control *c, struct walltime now, struct buf *out);
+enum step control_ban_step(struct control *c, struct walltime now);
 /* Ids of messages, queued and finished, that the text names. (control_trace.c) */
 enum step control_trace_step(struct control *c, struct walltime now, struct buf *out);
 /* (control_content.c) */

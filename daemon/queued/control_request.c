@@ -123,7 +123,7 @@ static bool words_read(struct control *c, const json_t *request)
     const json_t *text = json_object_get(request, "text"), *slots = json_object_get(request, "slots");
 
     if (text != NULL && (json_string_length(text) == 0 || json_string_length(text) > sizeof c->text)) {
-        control_refuse(c, "usage", "expected an address or a Message-ID");
+        control_refuse(c, "usage", "expected an address, a Message-ID or a login");
         return false;
     }
     if (slots != NULL &&
@@ -181,12 +181,14 @@ static void request_check(struct control *c, bool changes)
         control_refuse(c, "denied",
             "only root, the daemon's own user and the group mansio may do that; others may list and show their own "
             "mail");
-    else if ((changes || c->verb == CONTROL_METRICS) && c->setup.ports == NULL)
+    else if ((changes || c->verb == CONTROL_METRICS || c->verb == CONTROL_BANS) && c->setup.ports == NULL)
         control_refuse(c, "read-only", "the daemon is not running, so the queue can only be read");
     else if (c->verb == CONTROL_SHOW && (c->id_count != 1 || targets != 1))
         control_refuse(c, "usage", "show wants one id");
     else if (on_lane ? !of_lane || targets != 1 : of_lane && c->verb != CONTROL_RETRY)
         control_refuse(c, "usage", on_lane ? "expected a lane, or * for every one" : "that verb takes no lane");
+    else if ((c->verb == CONTROL_BAN || c->verb == CONTROL_UNBAN) && c->text_size == 0)
+        control_refuse(c, "usage", "expected an address or a login");
     else if (c->verb == CONTROL_TRACE && c->text_size == 0)
         control_refuse(c, "usage", "trace wants an address or a Message-ID");
     else if (changes && targets != 1 && c->verb < CONTROL_PAUSE)

@@ -73,6 +73,21 @@ static bool port_is_active(void *context, struct message_id id, uint32_t n)
     return engine_is_active(((struct control_serve *)context)->engine, id, n);
 }
 
+static RESULT port_ban(void *context, struct bytes who, int64_t for_ms, struct walltime now)
+{
+    return engine_ban(((struct control_serve *)context)->engine, who, for_ms, now);
+}
+
+static RESULT port_unban(void *context, struct bytes who, struct walltime now, uint32_t *count_out)
+{
+    return engine_unban(((struct control_serve *)context)->engine, who, now, count_out);
+}
+
+static bool port_ban_next(void *context, size_t *cursor, struct walltime now, struct ward_view *view_out)
+{
+    return engine_ban_next(((struct control_serve *)context)->engine, cursor, now, view_out);
+}
+
 static void port_changed(void *context, uint32_t uid, const char *verb, uint64_t count)
 {
     (void)context;
@@ -238,6 +253,9 @@ struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine
         .hurry = port_hurry,
         .lane_order = port_lane_order,
         .pause_accepting = port_pause_accepting,
+        .ban = port_ban,
+        .unban = port_unban,
+        .ban_next = port_ban_next,
         .metrics = port_metrics,
         .is_active = port_is_active,
         .changed = port_changed};

@@ -38,7 +38,8 @@ struct engine *engine_new(const struct engine_setup *setup)
                           .slots_max = 0,
                           .backoff = setup->config->retry},
             setup->seed);
-    if (e->dsn_room == NULL || e->scheduler == NULL)
+    e->wards = wards_new();
+    if (e->dsn_room == NULL || e->scheduler == NULL || e->wards == NULL)
         engine_free(&e);
     return e;
 }
@@ -94,6 +95,7 @@ void engine_free(struct engine **e)
     map_fini(&gone->damaged);
     arena_fini(&gone->scratch);
     mem_free(gone->dsn_room);
+    wards_free(&gone->wards);
     if (gone->scheduler != NULL)
         scheduler_free(&gone->scheduler);
     mem_free(gone);
@@ -175,6 +177,7 @@ RESULT engine_start(struct engine *e, struct walltime now)
     }
     TRY(store_commit(e->store));
     e->expire_after = walltime_after(now, HISTORY_EXPIRE_EVERY_MS);
+    TRY(wards_start(e, now));
     return schedule_read(e);
 }
 
@@ -205,8 +208,10 @@ struct engine_peer *engine_peer_add(struct engine *e, enum ipc_role role, void *
     *peer = (struct engine_peer){.next = e->peers, .role = role, .channel = channel};
     peer->group_end = &peer->group;
     e->peers = peer;
-    if (role == ROLE_INBOUND)
+    if (role == ROLE_INBOUND) {
         admission_say(e, peer);
+        wards_peer_added(e, peer);
+    }
     return peer;
 }
 
@@ -667,6 +672,7 @@ void engine_turn(struct engine *e, struct walltime now)
     if (store_noted(e->store, 0, &noted)) /* whoever met it, a listing or a command as well */
         e->batch.quarantine = true;
     batch_commit(e, now);
+    wards_turn(e, now);
     if (e->rescan)
         e->rescan = !is_ok(schedule_read(e));
     admission_check(e);
@@ -676,6 +682,8 @@ void engine_turn(struct engine *e, struct walltime now)
 struct walltime engine_deadline(const struct engine *e)
 {
     struct walltime at = walltime_min(scheduler_deadline(e->scheduler), e->expire_after);
+
+    at = walltime_min(at, wards_deadline(e));
 
     if (batch_is_urgent(e) || e->batch.quarantine)
         at = walltime_min(at, e->commit_after);

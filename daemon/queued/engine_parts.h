@@ -13,6 +13,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/map.h"
 #include "daemon/queued/engine.h"
+#include "daemon/queued/wards.h"
 #include "queue/attempt.h"
 #include "queue/dsn.h"
 #include "smtp/idna.h"
@@ -25,7 +26,7 @@ enum {
     TX_ARENA_SIZE_MAX = 67108864, /* RCPT_COUNT_MAX recipients */
     JOB_ARENA_SIZE_MAX = 1048576, /* JOB_RCPT_COUNT_MAX results with their replies */
     EXPANSION_ARENA_SIZE_MAX = 268435456,
-    SCRATCH_SIZE_MAX = 268435456, /* the notes of one batch */
+    SCRATCH_SIZE_MAX = 268435456,    /* the notes of one batch */
     HISTORY_EXPIRE_EVERY_MS = 60000, /* between portions, until all of it was looked at */
     HISTORY_EXPIRE_PAUSE_MS = 100,   /* between portions, when there is much to forget */
     HISTORY_WALK_PARTS = 24,         /* then it rests for this part of history_keep, */
@@ -173,6 +174,7 @@ struct engine {
     struct store *store;
     struct engine_ports ports;
     struct scheduler *scheduler;
+    struct wards *wards;
     struct rng rng;
     struct engine_peer *peers;
     struct map transactions; /* message id -> tx */
@@ -247,6 +249,9 @@ RESULT expansion_remember(
     struct engine *e, struct message_id id, struct bytes path, struct bytes lane, bool *fresh_out);
 
 /* postmaster.c */
+/* Runs one portion as a transaction of its own, with map growth; effects are played after it. */
+typedef RESULT (*portion_fn)(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
+RESULT portion_commit(struct engine *e, portion_fn rows, void *context, struct walltime now, uint32_t *count_out);
 /* Carries out deletions and bounces whose window is over, a portion of them; part of a batch. */
 RESULT postmaster_leave(struct engine *e, struct walltime now);
 

@@ -200,7 +200,8 @@ static void group_misses(struct engine *e, struct engine_peer *peer, bool joined
         group_close(e, peer);
 }
 
-static RESULT tx_commit(struct engine *e, struct tx *tx, const struct envelope_head *head, bool joined)
+static RESULT tx_commit(
+    struct engine *e, struct tx *tx, const struct envelope_head *head, bool joined, struct walltime now)
 {
     struct engine_peer *peer = tx->peer;
 
@@ -217,6 +218,9 @@ static RESULT tx_commit(struct engine *e, struct tx *tx, const struct envelope_h
     if (tx->failed != TX_ACCEPTED)
         peer->group_failed = tx->failed;
     tx->head.rcpt_count = tx->rcpt_count;
+    if (tx->failed == TX_ACCEPTED && tx->head.origin != ORIGIN_LOCAL &&
+        wards_login_is_held(e, tx->head.login, tx->rcpt_count, now))
+        tx->head.flags |= ENVELOPE_HELD;
     tx->committed = true;
     tx->joined = joined;
     tx->next = NULL;
@@ -242,7 +246,7 @@ static RESULT ids_grant(struct engine *e, struct engine_peer *peer, uint32_t cou
     return OK;
 }
 
-static RESULT tx_receive(struct engine *e, struct tx *tx, const struct msg *msg)
+static RESULT tx_receive(struct engine *e, struct tx *tx, const struct msg *msg, struct walltime now)
 {
     if (tx->committed)
         return FAIL(CODE_REFUSED, "frame for a transaction that was committed");
@@ -257,7 +261,7 @@ static RESULT tx_receive(struct engine *e, struct tx *tx, const struct msg *msg)
         tx_body_add(e, tx, msg->tx_body.body);
         return OK;
     case MSG_tx_commit:
-        return tx_commit(e, tx, &msg->tx_commit.head, msg->tx_commit.joined);
+        return tx_commit(e, tx, &msg->tx_commit.head, msg->tx_commit.joined, now);
     default:
         tx_forget(e, tx);
         return OK;
@@ -268,7 +272,6 @@ RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct m
 {
     struct message_id id;
 
-    (void)now;
     switch (msg->kind) {
     case MSG_ids_want:
         return ids_grant(e, peer, msg->ids_want.count);
@@ -286,6 +289,8 @@ RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct m
     case MSG_tx_abort:
         id = msg->tx_abort.id;
         break;
+    case MSG_ban_report:
+        return wards_receive(e, &msg->ban_report, now);
     default:
         return FAIL(CODE_REFUSED, "not a frame that inbound sends");
     }
@@ -296,7 +301,7 @@ RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct m
             group_misses(e, peer, msg->tx_commit.joined);
         return OK;
     }
-    return tx_receive(e, tx, msg);
+    return tx_receive(e, tx, msg, now);
 }
 
 void intake_peer_gone(struct engine *e, struct engine_peer *peer)

@@ -7,10 +7,7 @@
 
 enum { PORTION = ORDER_TARGETS_MAX };
 
-typedef RESULT (*portion_fn)(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
-
-/* Runs one portion as a transaction, with map growth; effects are played after it. */
-static RESULT portion_commit(struct engine *e, portion_fn rows, void *context, struct walltime now, uint32_t *count_out)
+RESULT portion_commit(struct engine *e, portion_fn rows, void *context, struct walltime now, uint32_t *count_out)
 {
     for (;;) {
         *count_out = 0;

@@ -17,34 +17,9 @@ import case
 from case import Case, main
 from ports import free_port
 from waiting import wait_until
+from wire import Wire
 
 STRANGERS = 'exempt_from = { "127.0.0.1" }\ndomain "here.test" { deliver = "discard" }\n'
-
-
-class Wire:
-    """A client that says exactly what it is told, from an address of its own."""
-
-    def __init__(self, test, port, source="127.0.0.30", greeting=True):
-        self.socket = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
-        test.addCleanup(self.socket.close)
-        self.file = self.socket.makefile("rb")
-        self.greeting = self.reply() if greeting else None
-
-    def reply(self):
-        text = b""
-        while True:
-            line = self.file.readline()
-            text += line
-            if line[3:4] != b"-":
-                return text.decode().strip()
-
-    def say(self, *lines):
-        self.socket.sendall(b"".join(line.encode() + b"\r\n" for line in lines))
-        answers = [self.reply() for _ in lines]
-        return answers[0] if len(lines) == 1 else answers
-
-    def mail(self, *recipients, sender="a@there.test"):
-        return self.say(f"MAIL FROM:<{sender}>", *[f"RCPT TO:<{r}>" for r in recipients])
 
 
 def message_of(m, user):

@@ -44,6 +44,32 @@ static void refuse_pause(void *context, bool paused)
     ASSERT(setup.may_all);
 }
 
+static RESULT refuse_ban(void *context, struct bytes who, int64_t for_ms, struct walltime now)
+{
+    (void)context;
+    (void)now;
+    ASSERT(setup.may_all && who.size > 0 && for_ms >= 0);
+    return FAIL(CODE_SYNTAX, "no address");
+}
+
+static RESULT refuse_unban(void *context, struct bytes who, struct walltime now, uint32_t *count_out)
+{
+    (void)context;
+    (void)now;
+    ASSERT(setup.may_all && who.size > 0);
+    *count_out = 0;
+    return OK;
+}
+
+static bool no_bans(void *context, size_t *cursor, struct walltime now, struct ward_view *view_out)
+{
+    (void)context;
+    (void)cursor;
+    (void)now;
+    (void)view_out;
+    return false;
+}
+
 /* Verbs that walk the store are looked at by control_test; here they would need a disk for each input. */
 static bool needs_store(const struct control *c)
 {
@@ -52,8 +78,8 @@ static bool needs_store(const struct control *c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct control_ports ports = {
-        NULL, refuse_order, refuse_lane, NULL, refuse_lane_order, refuse_pause, NULL, NULL, NULL};
+    static const struct control_ports ports = {NULL, refuse_order, refuse_lane, NULL, refuse_lane_order, refuse_pause,
+        NULL, NULL, NULL, refuse_ban, refuse_unban, no_bans};
     static uint8_t room[CONTROL_ROOM_MIN];
     struct bytes rest = {data, size};
     struct control c;

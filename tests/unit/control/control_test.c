@@ -340,8 +340,8 @@ static void fake_changed(void *context, uint32_t uid, const char *verb, uint64_t
 
 static void ports_make(struct fixture *f, struct control_ports *ports)
 {
-    *ports = (struct control_ports){
-        f, fake_order, fake_lane, fake_hurry, fake_lane_order, fake_pause, NULL, fake_active, fake_changed};
+    *ports = (struct control_ports){f, fake_order, fake_lane, fake_hurry, fake_lane_order, fake_pause, NULL,
+        fake_active, fake_changed, NULL, NULL, NULL};
 }
 
 static void changing_verbs(void **state)
