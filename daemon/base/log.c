@@ -24,6 +24,12 @@ static struct log_config config = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO,
 static uint8_t pending_room[LOG_BUFFER_SIZE];
 static struct buf pending = {pending_room, 0, sizeof pending_room};
 
+void log_level_raise(enum log_level level)
+{
+    if (config.level < level)
+        config.level = level;
+}
+
 int log_fd(void)
 {
     return config.fd;

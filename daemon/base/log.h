@@ -52,6 +52,8 @@ void log_emit(enum log_event event, const struct log_field *fields, size_t field
 void log_flush(void);
 /* Where lines go; for a child process that closes all else. */
 int log_fd(void);
+/* From now on only events of this level and above. */
+void log_level_raise(enum log_level level);
 
 /* For the operator's manual and the tests. */
 const char *log_event_name(enum log_event event); /* "rcpt_refused" */

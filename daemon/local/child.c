@@ -45,7 +45,7 @@ static const struct channel_handlers CHANNEL_HANDLERS = {.on_message = on_messag
 
 void local_hand_main(const struct config *cfg, const struct owner *owner, struct walltime doubt, int fd)
 {
-    struct local local = {.loop = loop_new(), .cfg = cfg, .owner = owner, .doubt = doubt};
+    struct local local = {.loop = loop_new(), .cfg = cfg, .owner = owner, .doubt = doubt, .patient = true};
 
     if (local.loop == NULL)
         return;

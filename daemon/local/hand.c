@@ -46,6 +46,7 @@ static void others_close(int fd)
 
 __attribute__((noreturn)) static void child_main(const struct hands *set, const struct owner *owner, int fd)
 {
+    log_level_raise(LOG_LEVEL_WARNING); /* that its channel closes is no news */
     signal(SIGCHLD, SIG_DFL);
     others_close(fd);
     umask(077);

@@ -322,6 +322,12 @@ static void on_program_ended(void *owner, const struct program_fate *fate)
     job->program = NULL; /* it frees itself */
     mailbox_abandon(&t->box);
     t->open = false;
+    if (job->cancelled) {
+        job->start_at = job->count;
+        if (job->committing == 0)
+            job_free(job);
+        return;
+    }
     t->outcome = fate->outcome;
     t->status = fate->status;
     t->reply = fate->reply;
@@ -401,9 +407,11 @@ static void target_committed(struct target *t, struct result r)
         target_report(job, t);
     if (--job->committing > 0 || job->start_at < job->count)
         return;
+    if (job->program != NULL)
+        return;
     if (job->cancelled)
         job_free(job);
-    else if (job->program == NULL)
+    else
         job_end(job, LANE_OK);
 }
 
@@ -533,14 +541,17 @@ void local_job_run(struct local *local, struct job_id id)
     job_go_on(job);
 }
 
-/* Not told to anybody. What is being committed cannot be called back; the job goes when that is done. */
+/* Not told to anybody. What is being committed cannot be called back, and a file that is being appended to would keep half a message;
+ * the job goes when that is done. */
 static void job_drop(struct local_job *job)
 {
     struct local *local = job->local;
 
     job->cancelled = true;
-    job->start_at = job->count;
-    program_stop(&job->program);
+    if (job->way.kind == WAY_COMMAND || !job->local->patient)
+        program_stop(&job->program);
+    if (job->program == NULL)
+        job->start_at = job->count;
     loop_hook_drop(local->loop, &job->work);
     for (struct target **at = &local->ready; *at != NULL;) {
         if ((*at)->job != job) {
@@ -553,7 +564,7 @@ static void job_drop(struct local_job *job)
     local->ready_end = &local->ready;
     while (*local->ready_end != NULL)
         local->ready_end = &(*local->ready_end)->next;
-    if (job->committing == 0)
+    if (job->committing == 0 && job->program == NULL)
         job_free(job);
 }
 

@@ -33,6 +33,7 @@ struct local {
     uint32_t job_count, commit_count;
     struct target *ready, **ready_end; /* whole mailboxes that wait for a commit */
     struct loop_hook commit;
+    bool patient; /* a file that is being appended to is finished, whatever becomes of its job */
     bool ending;
 };
 

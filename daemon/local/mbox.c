@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +17,36 @@ struct dotlock {
     char path[1100];
     bool held;
 };
+
+/* Whether the lock's file says that it is of a process of this host that is gone. */
+static bool dotlock_is_left(const char *path)
+{
+    char text[320], host[256];
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    char *end;
+
+    if (fd >= 0)
+        close(fd);
+    if (got <= 0 || gethostname(host, sizeof host) != 0)
+        return false;
+    text[got] = 0;
+    long pid = strtol(text, &end, 10);
+    if (pid <= 0 || pid > INT32_MAX || *end != ' ' || strncmp(end + 1, host, strlen(host)) != 0 ||
+        end[1 + strlen(host)] != '\n')
+        return false;
+    return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* "PID HOST": others tell by it whether we are gone. */
+static void dotlock_sign(int fd)
+{
+    char host[256];
+
+    if (gethostname(host, sizeof host) == 0)
+        dprintf(fd, "%d %s\n", (int)getpid(), host);
+    close(fd);
+}
 
 /* Waits its turn; a lock that nobody has touched for long belongs to a program that is gone. */
 static RESULT dotlock_take(struct dotlock *lock, const char *path, int64_t *wait_ms)
@@ -29,12 +61,12 @@ static RESULT dotlock_take(struct dotlock *lock, const char *path, int64_t *wait
 
         if (fd >= 0) {
             lock->held = true;
-            close(fd);
+            dotlock_sign(fd);
             return OK;
         }
         if (errno != EEXIST)
             return OK; /* not in this folder: fcntl alone then */
-        if (stat(lock->path, &st) == 0 && time(NULL) - st.st_mtime > MBOX_STALE_S) {
+        if (dotlock_is_left(lock->path) || (stat(lock->path, &st) == 0 && time(NULL) - st.st_mtime > MBOX_STALE_S)) {
             unlink(lock->path);
             continue;
         }

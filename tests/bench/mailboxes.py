@@ -31,12 +31,12 @@ def settings(name, owners, homes):
         where = "system_users = true" if owners else f'maildir = "{homes}/%u/Maildir"'
         return f'domain "box.test" {{ {where} }}'
     if owners:
-        return "mydestination = box.test\nhome_mailbox = Maildir/\nmailbox_transport =\nforward_path = $home/.forward"
+        return "mydestination = box.test\nmailbox_size_limit = 0\nhome_mailbox = Maildir/\nmailbox_transport =\nforward_path = $home/.forward"
     maps = os.path.join(STATE, "virtual.re")
     with open(maps, "w") as f:
         f.write("/^(u[0-9]+)@/ $1/Maildir/\n")
     return (f"virtual_mailbox_domains = box.test\nvirtual_mailbox_base = {homes}\nvirtual_mailbox_maps = regexp:{maps}\n"
-            "virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\nvirtual_minimum_uid = 1")
+            "virtual_mailbox_limit = 0\nvirtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\nvirtual_minimum_uid = 1")
 
 
 def arrived(homes):

@@ -90,6 +90,25 @@ static void from_lines_are_quoted(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
 }
 
+static void locks_of_the_dead_are_taken(void **state)
+{
+    (void)state;
+    char host[256];
+    pid_t gone = fork();
+    if (gone == 0)
+        _exit(0);
+    assert_int_equal(waitpid(gone, NULL, 0), gone);
+    assert_int_equal(gethostname(host, sizeof host), 0);
+    FILE *left = fopen(lock, "w");
+    fprintf(left, "%d elsewhere.test\n", (int)gone);
+    fclose(left);
+    assert_int_equal(append("x\n", "", 200).code, CODE_TIMEOUT); /* who knows about another host */
+    left = fopen(lock, "w");
+    fprintf(left, "%d %s\n", (int)gone, host);
+    fclose(left);
+    assert_int_equal(append("x\n", "", 200).code, CODE_OK); /* of a process that was killed */
+}
+
 static void locks_are_kept(void **state)
 {
     int fd = open(lock, O_CREAT | O_WRONLY, 0600);
@@ -165,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(from_lines_are_quoted),
         CASE(locks_are_kept),
+        CASE(locks_of_the_dead_are_taken),
         CASE(a_full_disk_leaves_what_was_there),
         CASE(only_files_are_written),
     };
