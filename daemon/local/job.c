@@ -362,6 +362,7 @@ static void on_work(void *ctx)
         if (t->open && !t->spooled) {
             *job->local->ready_end = t;
             job->local->ready_end = &t->next;
+            job->local->ready_count++;
             job->committing++;
             loop_hook_add(job->local->loop, &job->local->commit, LOOP_WORK);
             continue;
@@ -428,23 +429,19 @@ static void commit_done(void *ctx)
         loop_hook_add(local->loop, &local->commit, LOOP_WORK);
 }
 
-static void on_commit(void *ctx)
+/* `share` of the mailboxes that wait, to one thread. False: the heap has no room. */
+static bool commit_begin(struct local *local, uint32_t share)
 {
-    struct local *local = ctx;
-    struct local_commit *c;
+    struct local_commit *c = mem_take_zero(sizeof *c);
 
-    if (local->ready == NULL || local->commit_count == LOCAL_COMMITS)
-        return; /* the end of one of them asks again */
-    c = mem_take_zero(sizeof *c);
-    if (c == NULL) {
-        loop_hook_add(local->loop, &local->commit, LOOP_WORK);
-        return;
-    }
+    if (c == NULL)
+        return false;
     c->local = local;
-    while (local->ready != NULL && c->count < LOCAL_COMMIT_MAX) {
+    while (local->ready != NULL && c->count < share) {
         struct target *t = local->ready;
 
         local->ready = t->next;
+        local->ready_count--;
         t->next = NULL;
         c->boxes[c->count] = &t->box;
         c->targets[c->count++] = t;
@@ -453,9 +450,25 @@ static void on_commit(void *ctx)
         local->ready_end = &local->ready;
     local->commit_count++;
     if (work_submit(local->loop, commit_run, commit_done, c))
-        return;
+        return true;
     commit_run(c);
     commit_done(c);
+    return true;
+}
+
+static void on_commit(void *ctx)
+{
+    struct local *local = ctx;
+
+    while (local->ready != NULL && local->commit_count < LOCAL_COMMITS) { /* the end of one asks again */
+        uint32_t free_count = LOCAL_COMMITS - local->commit_count;
+        uint32_t share = (local->ready_count + free_count - 1) / free_count;
+
+        if (commit_begin(local, share < LOCAL_COMMIT_MAX ? share : LOCAL_COMMIT_MAX))
+            continue;
+        loop_hook_add(local->loop, &local->commit, LOOP_WORK);
+        return;
+    }
 }
 
 void local_init(struct local *local)
@@ -559,6 +572,7 @@ static void job_drop(struct local_job *job)
             continue;
         }
         *at = (*at)->next;
+        local->ready_count--;
         job->committing--;
     }
     local->ready_end = &local->ready;

@@ -1,7 +1,7 @@
 /* job: one message for up to JOB_RCPT_COUNT_MAX mailboxes, commands and files of one owner, from job_begin to job_end; in a hand.
  *
  * For: child.c, which hears desk.c. The body comes once and is written to all mailboxes piece by piece. Mailboxes that are whole are
- * committed together, whatever job they are of, in a helper thread: what comes meanwhile goes into the next commit (mailbox.h).
+ * committed by helper threads, whatever job they are of: as many at once as there are threads, the rest shared out (mailbox.h).
  * A recipient is reported as soon as its fate is certain. Its failure is its own; the lane `local` is always LANE_OK: one full mailbox
  * must not hold up the others. */
 #ifndef MANSIO_LOCAL_JOB_H
@@ -15,8 +15,8 @@
 
 enum {
     LOCAL_ARENA_SIZE_MAX = 8 * 1024 * 1024, /* JOB_RCPT_COUNT_MAX recipients with their last replies */
-    LOCAL_COMMIT_MAX = 64,                  /* mailboxes in one commit */
-    LOCAL_COMMITS = 2,                      /* under way at once */
+    LOCAL_COMMIT_MAX = 16,                  /* mailboxes in one commit */
+    LOCAL_COMMITS = 8,                      /* under way at once: the file system makes one journal commit of them */
 };
 
 struct local_job;
@@ -30,7 +30,7 @@ struct local {
     struct walltime doubt;  /* what had arrived before may have been delivered already */
     struct channel *queued; /* desk.c's end */
     struct local_job *jobs;
-    uint32_t job_count, commit_count;
+    uint32_t job_count, commit_count, ready_count;
     struct target *ready, **ready_end; /* whole mailboxes that wait for a commit */
     struct loop_hook commit;
     bool patient; /* a file that is being appended to is finished, whatever becomes of its job */

@@ -5,15 +5,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "daemon/local/quota.h"
 
-enum { WRITE_ROOM_SIZE = 65536, FOLDER_MODE = 0700, FILE_MODE = 0600, ANCESTORS_SYNCED = 4, TOGETHER_MIN = 3 };
+enum { WRITE_ROOM_SIZE = 65536, FOLDER_MODE = 0700, FILE_MODE = 0600, ANCESTORS_SYNCED = 4 };
 
 /* --- names --- */
 
@@ -273,53 +271,11 @@ RESULT mailbox_flush(struct mailbox *box)
 
 /* --- commit --- */
 
-/* What a sync of the whole file system is sure to put on the disk, and whether it tells of errors (Linux 5.8 on). */
-static bool syncs_together(const struct mailbox *box)
-{
-    struct statfs fs;
-
-    if (fstatfs(box->dir_fd, &fs) != 0)
-        return false;
-    return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC;
-}
-
 struct commit {
     struct mailbox *const *boxes;
     size_t count;
     struct result *results;
 };
-
-/* Boxes that are still good on the file system of number `first`, which is the first of its kind. */
-static size_t neighbours(const struct commit *c, size_t first)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < first; i++)
-        if (is_ok(c->results[i]) && c->boxes[i]->device == c->boxes[first]->device)
-            return 0;
-    for (size_t i = first; i < c->count; i++)
-        count += is_ok(c->results[i]) && c->boxes[i]->device == c->boxes[first]->device;
-    return count;
-}
-
-/* One wait for all that lie on one file system; true when there was one for number `first`. */
-static bool sync_together(struct commit *c, size_t first)
-{
-    size_t count = neighbours(c, first);
-    uint64_t device = c->boxes[first]->device;
-
-    if (count == 0)
-        return true; /* done with an earlier one */
-    if (count < TOGETHER_MIN || !syncs_together(c->boxes[first]))
-        return false;
-    if (syncfs(c->boxes[first]->dir_fd) == 0)
-        return true;
-    struct result r = FAIL_SYS(errno, "the file system cannot be synced");
-    for (size_t i = first; i < c->count; i++)
-        if (is_ok(c->results[i]) && c->boxes[i]->device == device)
-            c->results[i] = r;
-    return true;
-}
 
 static RESULT file_sync(struct mailbox *box)
 {
@@ -380,17 +336,14 @@ void mailbox_commit_all(struct mailbox *const boxes[], size_t count, struct resu
     for (size_t i = 0; i < count; i++)
         results[i] = OK;
     each(&c, fits);
-    for (size_t i = 0; i < count; i++)
-        if (is_ok(results[i]) && !sync_together(&c, i))
-            for (size_t k = i; k < count; k++)
-                if (is_ok(results[k]) && boxes[k]->device == boxes[i]->device)
-                    results[k] = file_sync(boxes[k]);
+    for (size_t i = 0; i < count; i++) /* they are on their way together */
+        if (is_ok(results[i]))
+            (void)sync_file_range(boxes[i]->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    each(&c, file_sync);
     each(&c, file_link);
     for (size_t i = 0; i < count; i++)
-        if (is_ok(results[i]) && !sync_together(&c, i))
-            for (size_t k = i; k < count; k++)
-                if (is_ok(results[k]) && boxes[k]->device == boxes[i]->device)
-                    results[k] = folder_sync_once(&c, k);
+        if (is_ok(results[i]))
+            results[i] = folder_sync_once(&c, i);
     each(&c, count_in);
     for (size_t i = 0; i < count; i++)
         mailbox_abandon(boxes[i]);

@@ -25,7 +25,7 @@ struct mailbox {
     bool cr;                   /* the last octet was a CR whose fate the next one decides */
     uint64_t size, line_count; /* in the file: the sizes S= and W= of its name come from these */
     bool there;                /* it has been delivered before */
-    uint64_t device, inode;    /* of the Maildir: those of one file system are synced together */
+    uint64_t device, inode;    /* of the Maildir: its folder is synced once for all of a commit */
     char name[MAILBOX_NAME_SIZE_MAX], tmp_name[MAILBOX_NAME_SIZE_MAX + 40];
 };
 
