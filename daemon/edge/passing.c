@@ -78,12 +78,18 @@ RESULT passing_receive(
     struct msghdr head = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room};
     bool surplus = false;
+    bool reset =
+        false; /* told once by the kernel, before what the other end said last: that is still there to be read */
     ssize_t size;
 
     *fd_out = -1;
-    do
+    do {
         size = recvmsg(socket_fd, &head, MSG_CMSG_CLOEXEC);
-    while (size < 0 && errno == EINTR);
+        if (size < 0 && errno == ECONNRESET && !reset) {
+            reset = true;
+            errno = EINTR;
+        }
+    } while (size < 0 && errno == EINTR);
     if (size < 0 && errno == EAGAIN)
         return FAIL(CODE_MORE, "no packet yet");
     if (size == 0 || (size < 0 && errno == ECONNRESET))

@@ -142,5 +142,6 @@ void session_tls_begin(struct session *s)
         conn_start_tls_here(s->io, tls);
     else
         conn_start_tls(s->io, tls);
-    conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), HANDSHAKE_MS));
+    int64_t idle = s->in->cfg->timeouts.server_idle;
+    conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), idle < HANDSHAKE_MS ? idle : HANDSHAKE_MS));
 }

@@ -4,7 +4,8 @@
     peer.got                  {recipient: "TLSv1.3" | "clear"}
 
 Ways: `plain` does not offer STARTTLS (or somebody took it away), `stall` says 220 and then nothing, `garbage` says 220 and then nonsense,
-`refuse` offers it and says 454, `close` closes after 220, `old` speaks TLS 1.1 at most. With `base` as a path, base.cert and base.key are used."""
+`refuse` offers it and says 454, `close` closes after 220, `old` speaks TLS 1.1 at most, `inject` sends
+another reply behind the 220. With `base` as a path, base.cert and base.key are used."""
 import socket
 import ssl
 import threading
@@ -63,7 +64,7 @@ class Peer:
         if self.way == "refuse":
             s.sendall(b"454 4.7.0 not now\r\n")
             return s
-        s.sendall(b"220 go on\r\n")
+        s.sendall(b"220 go on\r\n" + (b"250 injected\r\n" if self.way == "inject" else b""))
         if self.way == "stall":
             while s.recv(4096):
                 pass

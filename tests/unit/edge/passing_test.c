@@ -57,6 +57,23 @@ static int fds_open(void)
     return count;
 }
 
+/* A child that ends without having read all: what it said last is heard all the same. */
+static void test_last_words(void **state)
+{
+    struct pair *p = *state;
+    struct msg failed = {.kind = MSG_child_failed, .child_failed = {.why = BYTES("the key is bad")}};
+    struct msg go = {.kind = MSG_sup_go};
+
+    assert_true(is_ok(passing_send(p->fds[0], &go, -1)));
+    assert_true(is_ok(passing_send(p->fds[1], &failed, -1)));
+    close(p->fds[1]);
+    p->fds[1] = -1;
+    assert_true(is_ok(passing_receive(p->fds[0], ROLE_INBOUND, ROLE_SUPERVISOR, &p->room, &p->m, &p->fd)));
+    assert_true(bytes_equal(p->m.child_failed.why, BYTES("the key is bad")));
+    assert_int_equal(
+        passing_receive(p->fds[0], ROLE_INBOUND, ROLE_SUPERVISOR, &p->room, &p->m, &p->fd).code, CODE_GONE);
+}
+
 static void test_packets_in_order(void **state)
 {
     struct pair *p = *state;
@@ -170,6 +187,7 @@ static void test_stuck_receiver(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_last_words, setup, teardown),
         cmocka_unit_test_setup_teardown(test_packets_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_packets_leak_nothing, setup, teardown),
