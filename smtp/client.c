@@ -138,7 +138,7 @@ static void session_end(struct smtp_client *c, enum smtp_client_end end, struct 
 }
 
 /* The same for a peer that still listens: it hears QUIT. */
-static void session_end_politely(struct smtp_client *c, enum smtp_client_end end, struct peer_reply reply)
+void client_end_politely(struct smtp_client *c, enum smtp_client_end end, struct peer_reply reply)
 {
     if (c->job != NULL)
         job_over(c, end, reply);
@@ -147,7 +147,7 @@ static void session_end_politely(struct smtp_client *c, enum smtp_client_end end
     client_enter(c, CLIENT_QUIT);
 }
 
-static void session_garbage(struct smtp_client *c, const char *why)
+void client_garbage(struct smtp_client *c, const char *why)
 {
     /* A job that is there is about to say MAIL: words do not depend on whether the caller has pulled it yet. */
     enum client_state waiting = c->state == CLIENT_READY && c->job != NULL ? CLIENT_MAIL : (enum client_state)c->state;
@@ -268,7 +268,7 @@ static void transaction_end(struct smtp_client *c)
 static void on_refused_session(struct smtp_client *c, struct peer_reply reply)
 {
     bool permanent = reply.code >= 500;
-    session_end_politely(c, permanent ? SMTP_CLIENT_END_REFUSED_5XX : SMTP_CLIENT_END_REFUSED_4XX, reply);
+    client_end_politely(c, permanent ? SMTP_CLIENT_END_REFUSED_5XX : SMTP_CLIENT_END_REFUSED_4XX, reply);
 }
 
 static void on_greeting(struct smtp_client *c, struct peer_reply reply)
@@ -301,12 +301,12 @@ static void on_ehlo(struct smtp_client *c, struct peer_reply reply)
             return;
         }
         if (c->cfg->tls == SMTP_CLIENT_TLS_REQUIRED) {
-            session_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE,
+            client_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE,
                 local_reply(4, 7, 4, BYTES("TLS is required, and the host does not offer STARTTLS")));
             return;
         }
     }
-    client_enter(c, CLIENT_READY);
+    client_ready(c);
 }
 
 static void on_starttls(struct smtp_client *c, struct peer_reply reply)
@@ -315,9 +315,9 @@ static void on_starttls(struct smtp_client *c, struct peer_reply reply)
         c->tls_due = true;
         client_enter(c, CLIENT_TLS);
     } else if (c->cfg->tls == SMTP_CLIENT_TLS_REQUIRED) {
-        session_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE, reply);
+        client_end_politely(c, SMTP_CLIENT_END_TLS_UNAVAILABLE, reply);
     } else {
-        client_enter(c, CLIENT_READY);
+        client_ready(c);
     }
 }
 
@@ -411,7 +411,7 @@ static void on_data(struct smtp_client *c, struct peer_reply reply)
             result_set(c, RESULT_ACCEPTED, 0, outcome_of(reply), reply);
         transaction_end(c);
     } else if (reply.code < 300) {
-        session_garbage(c, "2yz to DATA");
+        client_garbage(c, "2yz to DATA");
     } else {
         c->sending = SENDING_BODY;
         if (c->accepted_count == 0 && c->cfg->lmtp) {
@@ -434,7 +434,7 @@ static void on_content(struct smtp_client *c, struct peer_reply reply)
     bool early = c->state == CLIENT_BODY;
 
     if (early && reply.code < 400) {
-        session_garbage(c, "a good reply before the end of the message");
+        client_garbage(c, "a good reply before the end of the message");
         return;
     }
     c->open_transaction = reply.code >= 400;
@@ -490,17 +490,18 @@ static bool on_shut_down(struct smtp_client *c, struct peer_reply reply)
     }
 }
 
-static void on_reply(struct smtp_client *c, struct peer_reply reply)
+/* `text`: of its last line, as it came. */
+static void on_reply(struct smtp_client *c, struct peer_reply reply, struct bytes text)
 {
     reply = reply_with_status(reply);
     if (reply.code == 421 && on_shut_down(c, reply))
         return;
     if (c->ahead_count == 0 && c->state != CLIENT_BODY) {
-        session_garbage(c, "a reply to nothing"); /* (C1) */
+        client_garbage(c, "a reply to nothing"); /* (C1) */
         return;
     }
-    if (reply.code >= 300 && reply.code < 400 && c->state != CLIENT_DATA) {
-        session_garbage(c, "3yz where it has no meaning");
+    if (reply.code >= 300 && reply.code < 400 && c->state != CLIENT_DATA && c->state != CLIENT_LOGIN) {
+        client_garbage(c, "3yz where it has no meaning");
         return;
     }
     if (c->ahead_count > 0)
@@ -517,9 +518,12 @@ static void on_reply(struct smtp_client *c, struct peer_reply reply)
     case CLIENT_STARTTLS:
         on_starttls(c, reply);
         break;
+    case CLIENT_LOGIN:
+        client_on_login(c, reply, text);
+        break;
     case CLIENT_RSET:
         if (reply.code >= 300) {
-            session_garbage(c, "RSET refused");
+            client_garbage(c, "RSET refused");
             break;
         }
         c->open_transaction = false;
@@ -569,16 +573,17 @@ size_t smtp_client_feed(struct smtp_client *c, struct instant now, struct bytes 
         if (r.code == CODE_MORE)
             break;
         if (!is_ok(r)) {
-            session_garbage(c, r.why);
+            client_garbage(c, r.why);
             break;
         }
-        client_note(c, "S: ", line.whole);
+        bool challenge = c->state == CLIENT_LOGIN && line.code == 334; /* salts and proofs are nobody's business */
+        client_note(c, "S: ", challenge ? BYTES("334 (a challenge)") : line.whole);
         if (c->state == CLIENT_EHLO && line.code == 250 && c->reply.line_count > 1)
             client_peer_learn(&c->peer, line.text);
         if (line.last) {
             struct peer_reply reply = client_reply_view(&c->reply);
             client_reply_reset(&c->reply);
-            on_reply(c, reply);
+            on_reply(c, reply, line.text);
         }
     }
     return eaten;

@@ -1,5 +1,5 @@
 /* client: one outbound SMTP or LMTP session, many transactions over it (RFC 5321, 2033, 2920, 1870, 6152, 3030, 3461,
- * 3207, 6531). docs/states/client.md draws it.
+ * 3207, 4954, 6531). docs/states/client.md draws it.
  *
  * For: whoever owns a connection to a mail host (outbound, sendmail's submission). Not for: choosing hosts (courier.h,
  * dns/mx.h), sockets, TLS, pooling: it is fed octets and the time and hands back events and a deadline.
@@ -28,6 +28,7 @@
 #define MANSIO_SMTP_CLIENT_H
 
 #include "smtp/client_job.h"
+#include "smtp/client_login.h"
 #include "smtp/client_peer.h"
 #include "smtp/client_reply.h"
 #include "smtp/dot.h"
@@ -53,6 +54,7 @@ struct smtp_client_config {
     bool no_chunking;   /* never BDAT */
     bool no_pipelining;
     enum smtp_client_tls tls;
+    struct client_login *login; /* borrowed; NULL: none. No mail goes to a host that refuses it. For one session */
     /* RFC 5321 4.5.3.2, milliseconds. Each runs anew from the reply (or the body portion) before it. */
     int64_t greeting_ms, ehlo_ms, mail_ms, rcpt_ms, data_ms, block_ms, dot_ms, quit_ms;
 };
@@ -85,6 +87,7 @@ enum smtp_client_end {
     SMTP_CLIENT_END_GARBAGE,   /* replies that are none, or where none was due */
     SMTP_CLIENT_END_SHUT_DOWN, /* 421 within a transaction, before it was decided */
     SMTP_CLIENT_END_BODY_GONE, /* our own body was not to be had: nothing the peer did */
+    SMTP_CLIENT_END_LOGIN_FAILED, /* not offered, refused, called off, or not to be said without TLS */
 };
 
 struct smtp_client_event {

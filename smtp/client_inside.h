@@ -1,10 +1,11 @@
-/* client_inside: what the two halves of the client session share: client.c reads, client_write.c writes.
+/* client_inside: what the parts of the client session share: client.c reads, client_write.c writes, client_login.c logs in.
  *
- * For: those two files alone. */
+ * For: those files alone. */
 #ifndef MANSIO_SMTP_CLIENT_INSIDE_H
 #define MANSIO_SMTP_CLIENT_INSIDE_H
 
 #include "smtp/client.h"
+#include "smtp/client_login.h"
 
 /*    name      what is waited for                  milliseconds to wait */
 #define CLIENT_STATES(STATE)                                                                                           \
@@ -13,6 +14,7 @@
     STATE(HELO, "the reply to HELO", c->cfg->ehlo_ms)                                                                  \
     STATE(STARTTLS, "the reply to STARTTLS", c->cfg->ehlo_ms)                                                          \
     STATE(TLS, "the TLS handshake", c->cfg->ehlo_ms)                                                                   \
+    STATE(LOGIN, "the reply to AUTH", c->cfg->ehlo_ms)                                                                 \
     STATE(READY, "work", INT64_MAX)                                                                                    \
     STATE(RSET, "the reply to RSET", c->cfg->mail_ms)                                                                  \
     STATE(MAIL, "the reply to MAIL", c->cfg->mail_ms)                                                                  \
@@ -33,6 +35,7 @@ enum client_sending {
     SENDING_EHLO,
     SENDING_HELO,
     SENDING_STARTTLS,
+    SENDING_LOGIN,
     SENDING_RSET,
     SENDING_MAIL,
     SENDING_RCPT,
@@ -48,6 +51,17 @@ void client_note(struct smtp_client *c, const char *who, struct bytes line);
 /* The peer takes commands ahead of its replies, and we may. */
 bool client_pipelining(const struct smtp_client *c);
 
+/* The session ends: the peer hears QUIT; or at once, after what is no SMTP. */
+void client_end_politely(struct smtp_client *c, enum smtp_client_end end, struct peer_reply reply);
+void client_garbage(struct smtp_client *c, const char *why);
+
+/* --- client_login.c --- */
+/* Greeted, and encrypted if it is to be: READY, or first a login. */
+void client_ready(struct smtp_client *c);
+/* A reply to AUTH or to what followed it; `challenge` is the text behind its code. */
+void client_on_login(struct smtp_client *c, struct peer_reply reply, struct bytes challenge);
+
+/* --- client_write.c --- */
 /* The next octets to send, or the next body octets to ask for; false when there is nothing. */
 bool client_write_next(struct smtp_client *c, struct smtp_client_event *event_out);
 bool client_want_next(struct smtp_client *c, struct smtp_client_event *event_out);

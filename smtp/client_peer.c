@@ -1,5 +1,29 @@
 #include "smtp/client_peer.h"
 
+/* RFC 4954 section 3: a list of words. */
+static uint8_t mechanisms_of(struct bytes text)
+{
+    static const struct {
+        struct bytes word;
+        uint8_t bit;
+    } words[] = {
+        {BYTES_INIT("PLAIN"), SMTP_MECHANISM_PLAIN},
+        {BYTES_INIT("LOGIN"), SMTP_MECHANISM_LOGIN},
+        {BYTES_INIT("SCRAM-SHA-256"), SMTP_MECHANISM_SCRAM_SHA_256},
+    };
+    uint8_t mechanisms = 0;
+
+    while (text.size > 0) {
+        ptrdiff_t space = bytes_index(text, ' ');
+        struct bytes one = space == BYTES_NOT_FOUND ? text : bytes_head(text, (size_t)space);
+        for (size_t i = 0; i < COUNT_OF(words); i++)
+            if (bytes_equal_nocase(one, words[i].word))
+                mechanisms |= words[i].bit;
+        text = bytes_after(text, one.size + 1);
+    }
+    return mechanisms;
+}
+
 void client_peer_learn(struct client_peer *peer, struct bytes line)
 {
     static const struct {
@@ -27,6 +51,8 @@ void client_peer_learn(struct client_peer *peer, struct bytes line)
         if (!bytes_equal_nocase(bytes_head(text, size), words[i].word))
             continue;
         peer->extensions |= words[i].bit;
+        if (words[i].bit == SMTP_EXT_AUTH)
+            peer->mechanisms |= mechanisms_of(bytes_after(text, size));
         if (words[i].bit == SMTP_EXT_SIZE) {
             uint64_t limit = 0; /* a limit we cannot read is no limit: the peer's own reply will tell */
             if (is_ok(bytes_to_u64(bytes_trim(bytes_after(text, size)), UINT64_MAX, &limit)))

@@ -7,11 +7,13 @@
 #define MANSIO_SMTP_CLIENT_PEER_H
 
 #include "smtp/client_job.h"
+#include "smtp/client_login.h"
 #include "smtp/client_reply.h"
 
 struct client_peer {
     uint32_t extensions; /* enum smtp_extension */
     uint64_t size_max;   /* 0: no limit was said */
+    uint8_t mechanisms;  /* of AUTH, enum smtp_mechanism */
 };
 
 /* One line of the reply, without code: keyword and parameters (RFC 5321 4.1.1.1). Unknown ones are passed over. */

@@ -3,6 +3,8 @@
 #include "smtp/client_command.h"
 #include "smtp/client_inside.h"
 
+STATIC_ASSERT(CLIENT_COMMAND_SIZE_MAX >= CLIENT_LOGIN_LINE_SIZE_MAX + 2);
+
 enum { SMALL_PIECE_SIZE = 512 }; /* up to this content is copied beside the commands, not a write of its own */
 
 /* True when SMTPUTF8 must be said to MAIL (RFC 6531 3.4): for a header or an address of this hop. */
@@ -30,6 +32,7 @@ static bool may_send(const struct smtp_client *c)
     case SENDING_EHLO:
     case SENDING_HELO:
     case SENDING_STARTTLS:
+    case SENDING_LOGIN:
     case SENDING_RSET:
     case SENDING_QUIT:
         return c->ahead_count == 0;
@@ -53,6 +56,7 @@ static RESULT command_put(struct smtp_client *c)
     case SENDING_EHLO:
         c->peer.extensions = 0;
         c->peer.size_max = 0;
+        c->peer.mechanisms = 0;
         c->sending = SENDING_NOTHING;
         return client_command_plain(out, c->cfg->lmtp ? BYTES("LHLO") : BYTES("EHLO"), c->cfg->helo);
     case SENDING_HELO:
@@ -61,6 +65,9 @@ static RESULT command_put(struct smtp_client *c)
     case SENDING_STARTTLS:
         c->sending = SENDING_NOTHING;
         return client_command_plain(out, BYTES("STARTTLS"), BYTES_NONE);
+    case SENDING_LOGIN:
+        c->sending = SENDING_NOTHING;
+        return client_command_plain(out, buf_bytes(&c->cfg->login->line), BYTES_NONE);
     case SENDING_RSET:
         c->sending = SENDING_MAIL;
         return client_command_plain(out, BYTES("RSET"), BYTES_NONE);
@@ -93,11 +100,12 @@ static void commands_write(struct smtp_client *c)
         size_t before = c->out.size;
         if (c->sending == SENDING_RCPT)
             (void)rcpt_to_send(c);
+        bool login = c->sending == SENDING_LOGIN;
         struct result r = command_put(c);
         ASSERT(is_ok(r));
         c->ahead_count++;
         struct bytes line = bytes_after(buf_bytes(&c->out), before);
-        client_note(c, "C: ", bytes_head(line, line.size - 2));
+        client_note(c, "C: ", login ? bytes_of(c->cfg->login->note) : bytes_head(line, line.size - 2));
     }
 }
 

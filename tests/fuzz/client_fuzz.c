@@ -1,8 +1,10 @@
 /* The client session against a server that says anything at any time. Input: options, portion size, then replies; an
  * octet 0xff among them is an event (time, loss, body failure, TLS) named by the octet behind it.
+ * Option bit 32 of the second octet: it logs in, wherever it is.
  * Held: each recipient gets one result or is counted undecided; the session ends or waits; nothing is written outside
  * commands and body. */
 #include "smtp/client.h"
+#include "smtp/client_auth.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -11,6 +13,7 @@ enum { RCPT_COUNT = 3 };
 struct peer {
     struct smtp_client client;
     struct smtp_client_config cfg;
+    struct client_auth auth;
     struct smtp_job_rcpt rcpts[RCPT_COUNT];
     struct smtp_job job;
     struct instant now;
@@ -146,6 +149,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .envid = BYTES("x y")};
     p.jobs_left = 3;
     p.now.ms = 1;
+    if (data[1] & 32) {
+        static const struct client_credentials credentials = {BYTES_INIT("us,er"), BYTES_INIT("pencil")};
+        client_auth_init(&p.auth, &credentials, true, BYTES("rOprNGfwEbeRWgbNEkqO"));
+        p.cfg.login = &p.auth.login;
+    }
     size_t portion = 1 + (size_t)data[2];
     smtp_client_init(&p.client, &p.cfg, p.now);
     if (!(data[1] & 16))

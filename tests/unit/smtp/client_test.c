@@ -3,7 +3,7 @@
  *
  *   === name of the case
  *   K: words of configuration       whole (not in other portions than written) hold portion=N lmtp tls=none|opportunistic|required raw8bit no_chunking
- *                                   no_pipelining
+ *                                   no_pipelining login|login_anywhere (as "user", "pencil") long_password
  *   B: a line of the message        (B. without CRLF)
  *   J: the job                      from=A to=A[;notify=N][;orcpt=T][;ascii=A]|A.. 8bit utf8 body=8bitmime|binarymime
  *                                   ret=full|hdrs envid=T from_ascii=A size=N
@@ -21,12 +21,16 @@
 #include <dirent.h>
 
 #include "smtp/client.h"
+#include "smtp/client_auth.h"
 
 enum { LINES_MAX = 4000, OUT_MAX = 8000, TEXT_SIZE = 2000000 };
 
 struct run {
     struct smtp_client client;
     struct smtp_client_config cfg;
+    struct client_auth auth;
+    struct client_credentials credentials;
+    char password[CLIENT_AUTH_PASSWORD_SIZE_MAX];
     struct smtp_job job;
     struct smtp_job_rcpt rcpts[JOB_RCPT_COUNT_MAX];
     struct instant now;
@@ -84,7 +88,7 @@ static void pending_flush(struct run *r, bool all)
 
 static const char *const outcomes[] = {"delivered", "deferred", "failed", "again"};
 static const char *const ends[] = {"done", "refused-4xx", "refused-5xx", "tls-unavailable", "tls-failed", "lost",
-    "timeout", "garbage", "shut-down", "body-gone"};
+    "timeout", "garbage", "shut-down", "body-gone", "login-failed"};
 
 __attribute__((format(printf, 2, 3))) static void say(struct run *r, const char *format, ...)
 {
@@ -195,6 +199,15 @@ static const char *word_value(const char *word, const char *name)
     return strncmp(word, name, size) == 0 && word[size] == '=' ? word + size + 1 : NULL;
 }
 
+/* Name, password and nonce of the example in RFC 7677 section 3. */
+static void login(struct run *r, bool anywhere)
+{
+    r->credentials = (struct client_credentials){BYTES("user"), BYTES("pencil")};
+    memset(r->password, 'p', sizeof r->password);
+    client_auth_init(&r->auth, &r->credentials, anywhere, BYTES("rOprNGfwEbeRWgbNEkqO"));
+    r->cfg.login = &r->auth.login;
+}
+
 static void configure(struct run *r, char *words)
 {
     char *save, *value;
@@ -208,6 +221,10 @@ static void configure(struct run *r, char *words)
             r->cfg.no_chunking = true;
         else if (strcmp(w, "no_pipelining") == 0)
             r->cfg.no_pipelining = true;
+        else if (strcmp(w, "login") == 0 || strcmp(w, "login_anywhere") == 0)
+            login(r, w[5] != 0);
+        else if (strcmp(w, "long_password") == 0)
+            r->credentials.password = (struct bytes){(uint8_t *)r->password, sizeof r->password};
         else if (strcmp(w, "hold") == 0)
             r->hold = true;
         else if (strcmp(w, "whole") == 0)
@@ -706,6 +723,35 @@ static void test_transcript(void **state)
     end(&r);
 }
 
+/* Neither name nor password, nor what a password could be guessed from, is in the transcript or left in the session. */
+static void test_login_leaves_nothing(void **state)
+{
+    static const char *const replies[] = {"220 mx\r\n", "250-mx\r\n250 AUTH LOGIN\r\n", "334 VXNlcm5hbWU6\r\n",
+        "334 UGFzc3dvcmQ6\r\n", "235 2.7.0 ok\r\n"};
+    static const struct bytes secrets[] = {BYTES_INIT("dXNlcg=="), BYTES_INIT("cGVuY2ls"), BYTES_INIT("UGFz")};
+    static struct run r;
+
+    (void)state;
+    memset(&r, 0, sizeof r);
+    r.pending = malloc(TEXT_SIZE);
+    r.cfg = (struct smtp_client_config){.helo = BYTES("client.example"), .tls = SMTP_CLIENT_TLS_IMPLICIT};
+    login(&r, false);
+    start(&r);
+    for (size_t i = 0; i < COUNT_OF(replies); i++)
+        feed(&r, bytes_of(replies[i]), MODE_WHOLE, NULL);
+    assert_true(smtp_client_idle(&r.client));
+    assert_true(bytes_ends_nocase(smtp_client_transcript(&r.client),
+        BYTES("C: AUTH LOGIN\nS: 334 (a challenge)\nC: (a secret)\nS: 334 (a challenge)\nC: (a secret)\nS: 235 2.7.0 ok\n")));
+    for (size_t i = 0; i < COUNT_OF(secrets); i++) {
+        struct bytes session = {(const uint8_t *)&r.client.out_room, sizeof r.client.out_room};
+        assert_int_equal(bytes_find(smtp_client_transcript(&r.client), secrets[i]), BYTES_NOT_FOUND);
+        assert_int_equal(bytes_find(session, secrets[i]), BYTES_NOT_FOUND);
+    }
+    assert_int_equal(bytes_find((struct bytes){r.auth.login.line_room, sizeof r.auth.login.line_room}, secrets[1]),
+        BYTES_NOT_FOUND);
+    end(&r);
+}
+
 /* A peer that takes octets slowly is not timed out as long as it takes any; one that stops is. */
 static void test_block_time_runs_anew(void **state)
 {
@@ -752,6 +798,7 @@ int main(void)
         cmocka_unit_test(test_transcripts),
         cmocka_unit_test(test_many_long_recipients),
         cmocka_unit_test(test_transcript),
+        cmocka_unit_test(test_login_leaves_nothing),
         cmocka_unit_test(test_block_time_runs_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
