@@ -469,3 +469,16 @@ enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane
     }
     return most;
 }
+
+const struct route *route_lane_login(const struct route_table *table, struct bytes lane)
+{
+    static const struct bytes relay = BYTES_INIT("relay:");
+
+    for (size_t i = 0; i < table->count && bytes_starts(lane, relay); i++) {
+        const struct route *route = &table->items[i];
+        if (route->target.kind == ROUTE_RELAY && route->credentials.size > 0 &&
+            bytes_equal(route->target.hop, bytes_after(lane, relay.size)))
+            return route;
+    }
+    return NULL;
+}

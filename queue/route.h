@@ -52,8 +52,10 @@ struct route {
     bool wildcard;
     bool is_domain; /* from a domain block */
     struct route_target target;
-    uint16_t port; /* of ROUTE_MX; default 25 */
-    int tls;       /* enum route_tls */
+    uint16_t port;            /* of ROUTE_MX; default 25 */
+    int tls;                  /* enum route_tls */
+    struct bytes credentials; /* of ROUTE_RELAY: the name of the login there; empty: none */
+    bool auth_without_tls;    /* … and it may be said in the clear */
 };
 
 struct route_table {
@@ -85,5 +87,7 @@ RESULT route_choose(
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain);
 /* Of the route that leads to this lane; of several the one that asks for most. */
 enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane);
+/* The route to this lane that has credentials (the configuration sees to it that all to the lane have the same); NULL: none. */
+const struct route *route_lane_login(const struct route_table *table, struct bytes lane);
 
 #endif

@@ -84,9 +84,9 @@ enum smtp_client_end {
     SMTP_CLIENT_END_TLS_FAILED,      /* handshake failed, or plaintext stood behind the 220 */
     SMTP_CLIENT_END_LOST,            /* the peer closed, or the network failed */
     SMTP_CLIENT_END_TIMEOUT,
-    SMTP_CLIENT_END_GARBAGE,   /* replies that are none, or where none was due */
-    SMTP_CLIENT_END_SHUT_DOWN, /* 421 within a transaction, before it was decided */
-    SMTP_CLIENT_END_BODY_GONE, /* our own body was not to be had: nothing the peer did */
+    SMTP_CLIENT_END_GARBAGE,      /* replies that are none, or where none was due */
+    SMTP_CLIENT_END_SHUT_DOWN,    /* 421 within a transaction, before it was decided */
+    SMTP_CLIENT_END_BODY_GONE,    /* our own body was not to be had: nothing the peer did */
     SMTP_CLIENT_END_LOGIN_FAILED, /* not offered, refused, called off, or not to be said without TLS */
 };
 

@@ -59,7 +59,8 @@ static bool attribute(struct bytes *rest, const char *name, struct bytes *value_
 
 static bool nonce_is_answer(const struct scram_client *s, struct bytes nonce)
 {
-    if (nonce.size <= s->own_nonce.size || nonce.size > SCRAM_JOINT_NONCE_SIZE_MAX || !bytes_starts(nonce, s->own_nonce))
+    if (nonce.size <= s->own_nonce.size || nonce.size > SCRAM_JOINT_NONCE_SIZE_MAX ||
+        !bytes_starts(nonce, s->own_nonce))
         return false;
     for (size_t i = 0; i < nonce.size; i++)
         if (nonce.data[i] < 0x21 || nonce.data[i] > 0x7e)
@@ -96,8 +97,8 @@ scram_client_final(struct scram_client *s, struct bytes in, struct buf *out)
     uint64_t iterations;
 
     /* "m=" in front would be an extension that we must understand and do not. */
-    if (!attribute(&rest, "r=", &nonce) || !attribute(&rest, "s=", &salt_text) || !attribute(&rest, "i=", &count_text) ||
-        !is_ok(base64_decode(salt_text, &salt)) || salt.size == 0 ||
+    if (!attribute(&rest, "r=", &nonce) || !attribute(&rest, "s=", &salt_text) ||
+        !attribute(&rest, "i=", &count_text) || !is_ok(base64_decode(salt_text, &salt)) || salt.size == 0 ||
         !is_ok(bytes_to_u64(count_text, UINT64_MAX, &iterations)))
         return FAIL(CODE_SYNTAX, "the host's SCRAM challenge cannot be read");
     if (!nonce_is_answer(s, nonce))

@@ -138,7 +138,8 @@ struct config {
     } log;
     struct config_listen *listens;
     size_t listen_count;
-    struct bytes tls_roots; /* PEM file of the roots that routes with tls = verify or secure trust */
+    struct bytes credentials; /* file of logins to other hosts (login_file.h) */
+    struct bytes tls_roots;   /* PEM file of the roots that routes with tls = verify or secure trust */
     struct config_text_list tls_certificates, tls_keys; /* as many of one as of the other */
     struct {
         struct bytes users;

@@ -43,9 +43,34 @@ static RESULT route_read(struct reader *r, const struct config_tree_block *block
         return READER_FAIL(r, reader_cell(block, "tls")->line,
             "tls: found with via = '%s', expected only with mx or relay:…",
             via != NULL ? (const char *)via->text.data : "");
+    if (route->credentials.size > 0 && route->target.kind != ROUTE_RELAY)
+        return READER_FAIL(r, reader_cell(block, "credentials")->line,
+            "credentials: found with via = '%s', expected only with relay:…",
+            via != NULL ? (const char *)via->text.data : "");
+    if (route->credentials.size > 0 && route->tls == ROUTE_TLS_NONE && !route->auth_without_tls)
+        return READER_FAIL(r, reader_cell(block, "credentials")->line,
+            "credentials: found with tls = 'none', expected another or auth_without_tls = true");
     if (port != NULL && route->target.kind != ROUTE_MX)
         return READER_FAIL(r, port->line, "port: found with via = '%s', expected only with via = \"mx\"",
             via != NULL ? (const char *)via->text.data : "");
+    return OK;
+}
+
+/* A lane is its next hop: who goes there goes there with one login. */
+static RESULT logins_agree(struct reader *r, const struct route *items, size_t route_count, size_t count)
+{
+    for (size_t i = 0; i < route_count; i++)
+        for (size_t j = 0; j < count && items[i].credentials.size > 0; j++) {
+            const struct route *other = &items[j];
+            if (other->target.kind != ROUTE_RELAY || !bytes_equal(other->target.hop, items[i].target.hop) ||
+                (bytes_equal(other->credentials, items[i].credentials) &&
+                    other->auth_without_tls == items[i].auth_without_tls))
+                continue;
+            struct config_tree_block block = config_tree_block(r->tree, CONFIG_BLOCK_ROUTE, i);
+            return READER_FAIL(r, block.line,
+                "route \"%.200s\": another route or domain goes to the same host; expected the same credentials there",
+                (const char *)block.title.data);
+        }
     return OK;
 }
 
@@ -67,6 +92,7 @@ RESULT config_routes_read(struct reader *r)
     for (size_t i = 0; i < r->cfg->domain_count; i++)
         items[used++] = (struct route){
             .pattern = r->cfg->domains[i].name, .is_domain = true, .target = r->cfg->domains[i].target, .port = 25};
+    TRY(logins_agree(r, items, count, used));
     if (!has_default)
         items[used++] =
             (struct route){.pattern = BYTES(""), .wildcard = true, .target = {.kind = ROUTE_MX}, .port = 25};

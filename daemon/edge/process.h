@@ -41,8 +41,8 @@ struct process_handlers {
     /* A bound, listening, non-blocking socket that all processes of this role share; the receiver owns fd. Take few
      * connections per wake-up, so that the others get theirs. */
     void (*on_listener)(void *ctx, uint32_t listen_index, uint32_t address_index, int fd);
-    /* Certificates and keys (edge/tls_store.h), for keys: before on_go, and again whenever they have changed. The
-     * receiver owns fd. */
+    /* Certificates and keys (edge/tls_store.h), for keys: before on_go, and again whenever they have changed. Logins
+     * (config/login_file.h), for outbound: before on_go. The receiver owns fd. */
     void (*on_credentials)(void *ctx, int fd);
     /* A reload, for queued alone (the others are replaced): the new tree. The old one lives on until this returns. */
     void (*on_config)(void *ctx, const struct config *cfg);

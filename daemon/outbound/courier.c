@@ -455,9 +455,8 @@ static void session_failed(struct courier *k, const struct smtp_client_event *ev
 {
     enum smtp_client_end end = event->done.end;
     struct courier_dial *d = &k->dials[k->session];
-    bool refused =
-        end == SMTP_CLIENT_END_REFUSED_4XX || end == SMTP_CLIENT_END_REFUSED_5XX || end == SMTP_CLIENT_END_SHUT_DOWN ||
-        end == SMTP_CLIENT_END_LOGIN_FAILED;
+    bool refused = end == SMTP_CLIENT_END_REFUSED_4XX || end == SMTP_CLIENT_END_REFUSED_5XX ||
+                   end == SMTP_CLIENT_END_SHUT_DOWN || end == SMTP_CLIENT_END_LOGIN_FAILED;
 
     if (event->done.stale && k->stale_count < STALE_MAX) {
         k->stale_count++;

@@ -552,6 +552,9 @@ void delivery_run(struct outbound *ob, struct job_id id)
     d->tls = route_lane_tls(&ob->cfg->routes, d->lane);
     d->cfg = ob->courier;
     d->cfg.tls = client_tls_of(d->tls);
+    d->login = route_lane_login(&ob->cfg->routes, d->lane);
+    if (d->login != NULL && !d->login->auth_without_tls) /* without TLS it would not be said */
+        d->cfg.tls = SMTP_CLIENT_TLS_REQUIRED;
     courier_init(&d->courier, &d->cfg, &d->job, loop_now(ob->loop), rng_next(&ob->rng));
     struct link *kept = pool_take_lane(ob, d->lane);
     if (kept != NULL) {

@@ -78,7 +78,7 @@ static bool may_join(
 {
     return l != NULL && link_is_open(l) && l->peer.tls == peer->tls && l->peer.secure == peer->secure &&
            (l->level != ROUTE_TLS_DANE || !l->peer.secure || bytes_equal(l->lane, d->lane)) &&
-           bytes_equal(d->head.reverse_path, other->head.reverse_path) && link_peer_same(l, peer, d->tls, d->lane) &&
+           bytes_equal(d->head.reverse_path, other->head.reverse_path) && link_peer_same(l, peer, d) &&
            link_has_room(l, d->rcpt_count);
 }
 

@@ -6,6 +6,8 @@
 #include "daemon/outbound/parts.h"
 
 #include "daemon/base/log.h"
+#include "daemon/config/login_file.h"
+#include "smtp/base64.h"
 
 static struct bytes keep(uint8_t *room, size_t room_size, struct bytes in)
 {
@@ -117,12 +119,15 @@ struct link *pool_take_lane(struct outbound *ob, struct bytes lane)
     return NULL;
 }
 
-bool link_peer_same(const struct link *l, const struct courier_peer *peer, enum route_tls level, struct bytes lane)
+bool link_peer_same(const struct link *l, const struct courier_peer *peer, const struct delivery *d)
 {
-    if (l->level != level)
+    if (l->level != d->tls)
+        return false;
+    /* The host takes our mail for that of whom we logged in as. */
+    if (!bytes_equal(l->credentials, d->login != NULL ? d->login->credentials : BYTES_NONE))
         return false;
     /* What was proved there was proved for the domain of its lane. */
-    if ((level == ROUTE_TLS_SECURE || l->tlsa != NULL) && !bytes_equal(l->lane, lane))
+    if ((l->level == ROUTE_TLS_SECURE || l->tlsa != NULL) && !bytes_equal(l->lane, d->lane))
         return false;
     if (l->peer.lmtp != peer->lmtp || l->peer.port != peer->port || l->peer.address.family != peer->address.family)
         return false;
@@ -134,8 +139,7 @@ bool link_peer_same(const struct link *l, const struct courier_peer *peer, enum 
 struct link *pool_take_peer(struct delivery *d, const struct courier_peer *peer)
 {
     for (struct link *l = d->ob->pool; l != NULL; l = l->next)
-        if (link_peer_same(l, peer, d->tls, d->lane) &&
-            (peer->tls != SMTP_CLIENT_TLS_REQUIRED || conn_tls(l->io) != NULL)) {
+        if (link_peer_same(l, peer, d) && (peer->tls != SMTP_CLIENT_TLS_REQUIRED || conn_tls(l->io) != NULL)) {
             pool_remove(l);
             return l;
         }
@@ -428,6 +432,39 @@ void link_wake(struct link *l)
         loop_hook_add(l->ob->loop, &l->work, LOOP_WORK);
 }
 
+/* --- the login --- */
+
+static void login_free(struct link *l)
+{
+    if (l->login != NULL)
+        client_auth_wipe(&l->login->auth);
+    mem_free(l->login);
+    l->login = NULL;
+}
+
+static RESULT login_make(struct link *l, const struct route *route)
+{
+    uint8_t raw[18], room[SCRAM_NONCE_SIZE_MAX];
+    struct buf nonce = BUF(room);
+
+    if (route == NULL)
+        return OK;
+    l->credentials = route->credentials;
+    l->login = mem_take(sizeof *l->login);
+    if (l->login == NULL)
+        return FAIL(CODE_FULL, "out of memory");
+    if (!login_file_find(l->ob->logins, route->credentials, &l->login->credentials)) {
+        mem_free(l->login);
+        l->login = NULL;
+        return FAIL(CODE_REFUSED, "the login of its route is not known");
+    }
+    digest_random(raw, sizeof raw);
+    struct result r = base64_encode((struct bytes){raw, sizeof raw}, &nonce);
+    ASSERT(is_ok(r));
+    client_auth_init(&l->login->auth, &l->login->credentials, route->auth_without_tls, buf_bytes(&nonce));
+    return OK;
+}
+
 /* --- the connection's calls --- */
 
 static void on_opened(void *owner, struct conn *c)
@@ -560,6 +597,7 @@ static void on_closed(void *owner, struct conn *c)
         dns_edge_cancel(l->ob->dns, l->tlsa_ask);
     mem_free(l->tlsa);
     mem_free(l->joint);
+    login_free(l);
     loop_hook_drop(l->ob->loop, &l->work);
     mem_free(l);
 }
@@ -606,7 +644,9 @@ RESULT link_dial(struct delivery *d, unsigned slot, const struct courier_peer *p
     l->address_text[text.size] = 0;
     memcpy(to.address, peer->address.octets, sizeof to.address);
     l->level = d->tls;
-    struct result r = tlsa_ask(l);
+    struct result r = login_make(l, d->login);
+    if (is_ok(r))
+        r = tlsa_ask(l);
     if (is_ok(r))
         r = conn_dial(ob->room, &to, &LINK_HANDLER, l, &l->io);
     if (!is_ok(r)) {
@@ -614,6 +654,7 @@ RESULT link_dial(struct delivery *d, unsigned slot, const struct courier_peer *p
             LOG_STR("address", l->address_text), LOG_STR("why", r.why));
         if (l->tlsa_open)
             dns_edge_cancel(ob->dns, l->tlsa_ask);
+        login_free(l);
         mem_free(l);
         return r;
     }
@@ -631,6 +672,7 @@ static void client_begin(struct link *l, enum smtp_client_tls tls)
         .lmtp = l->peer.lmtp,
         .send_8bit_raw = cfg->send_8bit_raw,
         .tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : tls,
+        .login = l->login != NULL ? &l->login->auth.login : NULL,
         .greeting_ms = cfg->timeouts.greeting,
         .ehlo_ms = cfg->timeouts.ehlo,
         .mail_ms = cfg->timeouts.mail,
@@ -653,7 +695,7 @@ void link_job_start(struct seat *s, const struct smtp_job *job, enum smtp_client
     l->lane = keep(l->lane_room, sizeof l->lane_room, d->lane);
     if (!l->begun)
         client_begin(l, tls);
-    if (l->level == ROUTE_TLS_DANE) /* with records no clear second try */
+    if (l->level == ROUTE_TLS_DANE && d->login == NULL) /* with records no clear second try */
         d->cfg.tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : SMTP_CLIENT_TLS_OPPORTUNISTIC;
     s->in_job = true;
     if (l->joint != NULL) {

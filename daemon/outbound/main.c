@@ -9,6 +9,7 @@
 
 #include "daemon/edge/clock.h"
 #include "daemon/edge/process.h"
+#include "daemon/edge/tls_store.h"
 #include "daemon/outbound/parts.h"
 
 enum { SELF_ENDPOINTS_MAX = 512 };
@@ -118,7 +119,22 @@ static void on_drain(void *ctx)
     outbound_look_for_end(ob);
 }
 
-static const struct process_handlers HANDLERS = {.on_channel = on_channel, .on_go = on_go, .on_drain = on_drain};
+/* Before on_go. Connections point into it: it stays as it is until the end (a reload brings new processes). */
+static void on_credentials(void *ctx, int fd)
+{
+    struct outbound *ob = ctx;
+
+    if (ob->logins.data != NULL) {
+        close(fd);
+        return;
+    }
+    struct result r = tls_pack_take(fd, &ob->logins);
+    if (!is_ok(r))
+        process_fail(ob->process, "the logins did not come whole");
+}
+
+static const struct process_handlers HANDLERS = {
+    .on_channel = on_channel, .on_go = on_go, .on_drain = on_drain, .on_credentials = on_credentials};
 
 /* --- who we are --- */
 
@@ -236,6 +252,7 @@ static void outbound_fini(struct outbound *ob)
     conn_room_free(&ob->room);
     tls_context_free(&ob->tls);
     tls_context_free(&ob->tls_roots);
+    tls_pack_free(&ob->logins);
 }
 
 int outbound_main(struct process *p)

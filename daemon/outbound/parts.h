@@ -15,6 +15,7 @@
 #include "daemon/outbound/courier.h"
 #include "daemon/outbound/dane_check.h"
 #include "daemon/outbound/resumption.h"
+#include "smtp/client_auth.h"
 #include "smtp/reply.h"
 
 enum {
@@ -43,6 +44,12 @@ struct seat {
     bool untold;             /* that job is over, and it has not heard yet */
 };
 
+/* How a link logs in. */
+struct link_login {
+    struct client_credentials credentials; /* views into outbound's logins */
+    struct client_auth auth;
+};
+
 /* A connection to a next hop. */
 struct link {
     struct outbound *ob;
@@ -66,6 +73,8 @@ struct link {
     bool dane;                      /* a record could be used: the peer is proved by it */
     bool connected;                 /* and waits for it */
     struct courier_peer peer;       /* views into the room */
+    struct bytes credentials;       /* name of the login of its route; empty: none */
+    struct link_login *login;       /* NULL: none */
     struct bytes lane;              /* of its last job */
     struct smtp_client_config cfg;
     struct smtp_client client;
@@ -108,6 +117,7 @@ struct delivery {
     bool ask_open[MX_ASK_COUNT_MAX];
     struct loop_timer timer;
     enum route_tls tls;
+    const struct route *login; /* whose credentials it needs; NULL: none */
     struct courier_config cfg; /* the process's, with what `tls` asks for */
     struct courier_job job;
     struct courier courier;
@@ -121,6 +131,7 @@ struct outbound {
     struct dns_edge *dns;
     struct tls_context *tls;       /* NULL: not needed yet */
     struct tls_context *tls_roots; /* with trusted roots; NULL: no route wants them */
+    struct bytes logins;           /* config/login_file.h; wiped at the end */
     struct channel *queued;
     struct resumption resumption;
     struct dane_check *dane_check;
@@ -189,8 +200,8 @@ void link_release(struct seat *s);
 void link_abandon(struct seat *s);
 /* At once. */
 void link_close(struct link *l);
-/* Would its session do for a job to this peer under this rule? */
-bool link_peer_same(const struct link *l, const struct courier_peer *peer, enum route_tls level, struct bytes lane);
+/* Would its session do for this delivery's job to this peer: under its route's rule for TLS, and logged in as the same? */
+bool link_peer_same(const struct link *l, const struct courier_peer *peer, const struct delivery *d);
 /* How the peer's name was proved: "", " verified" or " dane"; for logs, behind version and cipher. */
 const char *link_tls_proof(const struct link *l);
 /* A turn of the client core in the loop's work. */

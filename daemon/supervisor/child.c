@@ -137,6 +137,8 @@ void child_give_credentials(struct child *c, const struct child_kit *kit)
 
     if (c->role == ROLE_KEYS && kit->credentials_fd >= 0)
         child_send(c, &m, kit->credentials_fd);
+    if (c->role == ROLE_OUTBOUND && kit->configuration->logins_fd >= 0)
+        child_send(c, &m, kit->configuration->logins_fd);
 }
 
 void child_kill(const struct child *c)

@@ -55,7 +55,7 @@ void child_connect(struct child *a, struct child *b);
 void child_say(struct child *c, enum msg_kind kind);
 void child_send(struct child *c, const struct msg *m, int fd);
 void child_give_log(struct child *c, const struct child_kit *kit);
-/* To the keys process. */
+/* Certificates and keys to the keys process, logins to outbound. */
 void child_give_credentials(struct child *c, const struct child_kit *kit);
 void child_give_configuration(struct child *c, const struct child_kit *kit);
 void child_kill(const struct child *c);

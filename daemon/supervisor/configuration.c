@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/supervisor/logins.h"
+
 enum { TEXT_SIZE_MAX = 16777216, TEXT_ROOM_FIRST = 16384 };
 
 static RESULT io_failed(struct config_error *error_out, const char *path, int sys)
@@ -101,7 +103,7 @@ RESULT configuration_read(const char *path, struct configuration *c_out, struct 
     bool may_be_absent = false;
     struct buf text;
 
-    *c_out = (struct configuration){.text_fd = -1};
+    *c_out = (struct configuration){.text_fd = -1, .logins_fd = -1};
     if (path == NULL)
         path = geteuid() == 0 || getuid() != geteuid() ? NULL : getenv("MANSIO_CONFIG");
     if (path == NULL) {
@@ -116,6 +118,8 @@ RESULT configuration_read(const char *path, struct configuration *c_out, struct 
     struct result r = config_read_text(path, buf_bytes(&text), &c_out->tree, error_out);
     if (is_ok(r))
         r = tls_files_check(path, c_out->tree, error_out);
+    if (is_ok(r))
+        r = logins_read(path, c_out->tree, &c_out->logins_fd, error_out);
     if (is_ok(r)) {
         r = memory_file(buf_bytes(&text), &c_out->text_fd);
         if (!is_ok(r))
@@ -132,5 +136,8 @@ void configuration_free(struct configuration *c)
     if (c->text_fd >= 0)
         close(c->text_fd);
     c->text_fd = -1;
+    if (c->logins_fd >= 0)
+        close(c->logins_fd);
+    c->logins_fd = -1;
     config_free(&c->tree);
 }

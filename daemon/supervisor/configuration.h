@@ -14,7 +14,8 @@ enum { CONFIGURATION_PATH_SIZE_MAX = 1000 };
 
 struct configuration {
     char path[CONFIGURATION_PATH_SIZE_MAX + 1];
-    int text_fd; /* a sealed memory file */
+    int text_fd;   /* a sealed memory file */
+    int logins_fd; /* another, for outbound; -1: no route logs in */
     struct config *tree;
 };
 

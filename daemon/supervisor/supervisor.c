@@ -544,7 +544,7 @@ static void credentials_look(struct supervisor *s)
         return;
     struct child_kit kit = kit_of(s);
     for (size_t i = 0; i < CHILD_COUNT_MAX; i++)
-        if (s->children[i].pid > 0)
+        if (s->children[i].pid > 0 && s->children[i].role == ROLE_KEYS)
             child_give_credentials(&s->children[i], &kit);
 }
 

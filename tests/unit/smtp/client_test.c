@@ -740,15 +740,16 @@ static void test_login_leaves_nothing(void **state)
     for (size_t i = 0; i < COUNT_OF(replies); i++)
         feed(&r, bytes_of(replies[i]), MODE_WHOLE, NULL);
     assert_true(smtp_client_idle(&r.client));
-    assert_true(bytes_ends_nocase(smtp_client_transcript(&r.client),
-        BYTES("C: AUTH LOGIN\nS: 334 (a challenge)\nC: (a secret)\nS: 334 (a challenge)\nC: (a secret)\nS: 235 2.7.0 ok\n")));
+    assert_true(bytes_ends_nocase(
+        smtp_client_transcript(&r.client), BYTES("C: AUTH LOGIN\nS: 334 (a challenge)\nC: (a secret)\nS: 334 (a "
+                                                 "challenge)\nC: (a secret)\nS: 235 2.7.0 ok\n")));
     for (size_t i = 0; i < COUNT_OF(secrets); i++) {
         struct bytes session = {(const uint8_t *)&r.client.out_room, sizeof r.client.out_room};
         assert_int_equal(bytes_find(smtp_client_transcript(&r.client), secrets[i]), BYTES_NOT_FOUND);
         assert_int_equal(bytes_find(session, secrets[i]), BYTES_NOT_FOUND);
     }
-    assert_int_equal(bytes_find((struct bytes){r.auth.login.line_room, sizeof r.auth.login.line_room}, secrets[1]),
-        BYTES_NOT_FOUND);
+    assert_int_equal(
+        bytes_find((struct bytes){r.auth.login.line_room, sizeof r.auth.login.line_room}, secrets[1]), BYTES_NOT_FOUND);
     end(&r);
 }
 

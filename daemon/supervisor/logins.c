@@ -1,0 +1,97 @@
+#include "daemon/supervisor/logins.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/config/login_file.h"
+#include "daemon/edge/tls_store.h"
+
+enum { FILE_SIZE_MAX = 262144 };
+
+static RESULT refused(struct config_error *error_out, const char *file, const char *why)
+{
+    snprintf(error_out->text, sizeof error_out->text, "%.500s: %s", file, why);
+    return FAIL(CODE_REFUSED, "the file of logins cannot be used");
+}
+
+/* A file, and nobody's to read or to change but its owner's. */
+static RESULT file_take(const char *file, struct buf *text, struct config_error *error_out)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    ssize_t n;
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        int sys = errno;
+        if (fd >= 0)
+            close(fd);
+        return refused(error_out, file, strerror(sys));
+    }
+    const char *why = !S_ISREG(st.st_mode)                      ? "not a file"
+                      : (st.st_mode & (S_IRWXG | S_IRWXO)) != 0 ? "others may use it (expected mode 0600)"
+                      : st.st_size > (off_t)text->size_max      ? "larger than 256 KiB"
+                                                                : NULL;
+    while (why == NULL && (n = read(fd, text->data + text->size, buf_left(text))) != 0) {
+        if (n < 0)
+            why = strerror(errno);
+        else
+            text->size += (size_t)n;
+    }
+    close(fd);
+    return why == NULL ? OK : refused(error_out, file, why);
+}
+
+static RESULT check(
+    const char *path, const struct config *cfg, const char *file, struct bytes text, struct config_error *error_out)
+{
+    struct login_file_line line = {0};
+    struct bytes rest = text;
+    struct client_credentials found;
+    struct result r;
+
+    while (is_ok(r = login_file_next(&rest, &line)))
+        continue;
+    if (r.code != CODE_MORE) {
+        snprintf(error_out->text, sizeof error_out->text, "%.500s:%u: %s", file, line.number, r.why);
+        return r;
+    }
+    for (size_t i = 0; i < cfg->routes.count; i++) {
+        struct bytes name = cfg->routes.items[i].credentials;
+        if (name.size == 0 || login_file_find(text, name, &found))
+            continue;
+        snprintf(error_out->text, sizeof error_out->text, "%s: route: credentials = \"%.*s\": no such line in %.500s",
+            path, BYTES_ARG(name), file);
+        return FAIL(CODE_REFUSED, "a route's login is not in the file of logins");
+    }
+    return OK;
+}
+
+RESULT logins_read(const char *path, const struct config *cfg, int *fd_out, struct config_error *error_out)
+{
+    const char *file = (const char *)cfg->credentials.data;
+    bool wanted = false;
+    struct buf text;
+
+    *fd_out = -1;
+    for (size_t i = 0; i < cfg->routes.count; i++)
+        wanted = wanted || cfg->routes.items[i].credentials.size > 0;
+    if (!wanted)
+        return OK;
+    uint8_t *octets = mem_take(FILE_SIZE_MAX);
+    if (octets == NULL)
+        return refused(error_out, file, "out of memory");
+    buf_init(&text, octets, FILE_SIZE_MAX);
+    struct result r = file_take(file, &text, error_out);
+    if (is_ok(r))
+        r = check(path, cfg, file, buf_bytes(&text), error_out);
+    if (is_ok(r)) {
+        r = tls_pack_file(buf_bytes(&text), fd_out);
+        if (!is_ok(r))
+            r = refused(error_out, file, r.why);
+    }
+    explicit_bzero(octets, text.size);
+    mem_free(octets);
+    return r;
+}
