@@ -16,7 +16,8 @@ struct outcome {
     struct envelope_head head; /* in the scratch arena */
     struct bytes reverse_path; /* of the message; head has that of the job's recipients */
     uint32_t next_n;           /* the first free number of a recipient */
-    struct walltime next_try;  /* one for all recipients of the job, so that they stay together; {0}: not chosen yet */
+    /* By step of the plan: one for all recipients of the job that have come as far, so that they stay together; {0}: none yet */
+    struct walltime next_tries[RETRY_STEP_COUNT_MAX];
     struct told *told[DSN_KIND_COUNT];
 };
 
@@ -163,10 +164,13 @@ static struct walltime next_try(struct outcome *o, const struct recipient *rcpt)
     struct lane *lane = scheduler_lane_find(o->e->scheduler, o->job->lane_name);
     struct walltime backoff = lane == NULL ? (struct walltime){0} : scheduler_lane_backoff_until(lane);
 
-    if (o->next_try.ms == 0)
-        o->next_try = retry_next_try(&o->e->cfg->retry, rcpt->attempts + 1, o->now, &o->e->rng);
+    uint32_t step = rcpt->attempts < RETRY_STEP_COUNT_MAX ? rcpt->attempts : RETRY_STEP_COUNT_MAX - 1;
+    struct walltime *chosen = &o->next_tries[step];
+
+    if (chosen->ms == 0)
+        *chosen = retry_next_try(&o->e->cfg->retry, rcpt->attempts + 1, o->now, &o->e->rng);
     /* While the whole lane waits, its recipients wait with it, so that the schedule on disk tells the truth. */
-    struct walltime next = o->next_try.ms < backoff.ms ? backoff : o->next_try;
+    struct walltime next = chosen->ms < backoff.ms ? backoff : *chosen;
     return retry_clamp(&o->e->cfg->retry, o->head.arrival, next);
 }
 

@@ -202,6 +202,10 @@ static RESULT target_order(struct engine *e, const struct work *w, struct bounce
     }
     if (!order_moves(order, rcpt, now, &after))
         return OK;
+    if (order->kind == ORDER_REROUTE && rcpt->parent > 0) { /* by the name that its new lane gives it */
+        bool fresh;
+        TRY(expansion_remember(e, b->head.id, after.forward_path, after.lane, &fresh));
+    }
     TRY(store_recipient_update(e->store, b->head.id, rcpt, &after));
     ++*count;
     return due_say(e, &after);

@@ -270,6 +270,50 @@ static void test_deferred_waits_for_its_plan(void **state)
     assert_int_equal(heard_last(b, MSG_job_rcpt)->job_rcpt.rcpt.attempts, 1);
 }
 
+static struct walltime next_try_of(struct bench *b, struct message_id id, uint32_t n)
+{
+    struct recipient rcpt;
+
+    assert_true(is_ok(store_read_begin(b->store)));
+    assert_true(is_ok(store_recipient_get(b->store, id, n, &rcpt)));
+    struct walltime next = rcpt.next_try;
+    store_read_end(b->store);
+    return next;
+}
+
+/* Two who share a job by the postmaster's hand, one of them for the first time, each take their own step of the plan. */
+static void test_each_takes_its_own_step_of_the_plan(void **state)
+{
+    struct bench *b = *state;
+    static const char *const to[] = {"b@two.test", "c@two.test", NULL};
+    struct message_id id = take_id(b);
+    struct order hold = {.kind = ORDER_HOLD}, release = {.kind = ORDER_RELEASE}, retry = {.kind = ORDER_RETRY};
+    struct order_target both[] = {{id, 0}, {id, 1}};
+    uint32_t count = 0;
+
+    tx_say(b, id, "a@one.test", to, bytes_of(small_body));
+    turn(b, 0);
+    assert_int_equal(heard_count(b, MSG_job_rcpt), 2);
+    struct job_id job = job_of_turn(b);
+    job_answer(b, job, 0, JOB_DEFERRED, "451 later");
+    assert_true(is_ok(engine_order(b->engine, &hold, &both[1], 1, b->now, &count)));
+    job_end(b, job, LANE_WORKER_LOST); /* the other was not tried */
+    turn(b, 5);
+    assert_true(is_ok(engine_order(b->engine, &release, &both[1], 1, b->now, &count)));
+    assert_true(is_ok(engine_order(b->engine, &retry, both, 2, b->now, &count)));
+    forget(b);
+    turn(b, 5);
+    assert_int_equal(heard_count(b, MSG_job_rcpt), 2);
+    job = job_of_turn(b);
+    job_answer(b, job, 0, JOB_DEFERRED, "451 later");
+    job_answer(b, job, 1, JOB_DEFERRED, "451 later");
+    job_end(b, job, LANE_OK);
+    turn(b, 5);
+    int64_t second = next_try_of(b, id, 0).ms - b->now.ms, first = next_try_of(b, id, 1).ms - b->now.ms;
+    assert_in_range(first, 95 * 1000, 145 * 1000);   /* 2 m by 20 % */
+    assert_in_range(second, 239 * 1000, 361 * 1000); /* 5 m by 20 % */
+}
+
 static void test_failure_is_told_in_the_same_commit(void **state)
 {
     struct bench *b = *state;
@@ -1017,6 +1061,7 @@ int main(void)
         CASE(test_recipient_refused_by_inbound),
         CASE(test_delivered_message_is_gone),
         CASE(test_deferred_waits_for_its_plan),
+        CASE(test_each_takes_its_own_step_of_the_plan),
         CASE(test_failure_is_told_in_the_same_commit),
         CASE(test_lost_worker_means_due_at_once),
         CASE(test_mailboxes_are_remembered_one_by_one),
