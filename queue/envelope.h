@@ -43,7 +43,9 @@ struct envelope_head {
 
 /* Values stand on disk: add at the end. Delivered, failed and expanded recipients have no row: they are gone (Q2, Q3).
  * A leaving recipient was deleted or bounced by the postmaster, who may still take it back: at next_try it really goes.
- * Until then its place in the schedule is in the lane RECIPIENT_LEAVING_LANE, which no worker is ever given. */
+ * Until then its place in the schedule is in the lane RECIPIENT_LEAVING_LANE, which no worker is ever given.
+ * A parked recipient is held like HELD, and its place in the schedule still stands: whoever meets it there when its time has
+ * come takes it away (HELD). So holding a large part of the queue does not rewrite the schedule. */
 enum recipient_state {
     RECIPIENT_WAITING,
     RECIPIENT_HELD,
@@ -51,12 +53,17 @@ enum recipient_state {
     RECIPIENT_DELETED_HELD, /* it was held before */
     RECIPIENT_BOUNCED,
     RECIPIENT_BOUNCED_HELD,
+    RECIPIENT_PARKED,
     RECIPIENT_STATE_COUNT
 };
 #define RECIPIENT_LEAVING_LANE "leaving"
 static inline bool recipient_is_leaving(enum recipient_state state)
 {
-    return state >= RECIPIENT_DELETED;
+    return state >= RECIPIENT_DELETED && state <= RECIPIENT_BOUNCED_HELD;
+}
+static inline bool recipient_is_held(enum recipient_state state)
+{
+    return state == RECIPIENT_HELD || state == RECIPIENT_PARKED;
 }
 
 struct recipient {

@@ -156,7 +156,8 @@ RESULT row_recipient_open(struct bytes key, struct bytes value, struct recipient
     TRY(row_key_id_n_get(key, &id, &n));
     if (n != rcpt_out->n)
         return FAIL(CODE_CORRUPT, "recipient stands under another number");
-    if (rcpt_out->state == RECIPIENT_WAITING && !row_lane_valid(rcpt_out->lane))
+    if ((rcpt_out->state == RECIPIENT_WAITING || rcpt_out->state == RECIPIENT_PARKED) &&
+        !row_lane_valid(rcpt_out->lane))
         return FAIL(CODE_CORRUPT, "recipient waits in no lane");
     return OK;
 }

@@ -436,6 +436,7 @@ static RESULT open_steps(struct store *s)
     TRY(schema_check(s));
     TRY(schema_raise(s));
     TRY(store_index_open(s));
+    TRY(store_parked_open(s));
     return s->cfg.read_only ? OK : spills_sweep_all(s);
 }
 
@@ -494,6 +495,7 @@ RESULT store_begin(struct store *s)
     ASSERT(!s->cfg.read_only);
     TRY(store_ready(s));
     s->index_mark_before = s->index_mark;
+    s->parked_before = s->parked;
     return lmdb(mdb_txn_begin(s->env, NULL, 0, &s->write), "cannot begin a transaction");
 }
 
@@ -510,6 +512,7 @@ void store_abandon(struct store *s)
     mdb_txn_abort(s->write);
     write_ended(s);
     s->index_mark = s->index_mark_before;
+    s->parked = s->parked_before;
     memset(s->verified, 0, sizeof s->verified); /* a chunk seen in there may be put again with other octets */
 }
 
@@ -536,7 +539,9 @@ static bool is_disk_full(const struct store *s)
 RESULT store_commit(struct store *s)
 {
     ASSERT(s->write != NULL);
-    struct result r = meta_keep(s);
+    struct result r = store_parked_save(s);
+    if (is_ok(r))
+        r = meta_keep(s);
     if (!is_ok(r)) {
         store_abandon(s);
         return r;
@@ -554,6 +559,7 @@ RESULT store_commit(struct store *s)
     }
     memset(s->verified, 0, sizeof s->verified);
     s->index_mark = s->index_mark_before;
+    s->parked = s->parked_before;
     s->suspect = rc != MDB_MAP_FULL && rc != MDB_TXN_FULL && rc != MDB_BAD_TXN; /* these come before the first write */
     return store_fail(rc == EIO && is_disk_full(s) ? ENOSPC : rc, "cannot commit to disk");
 }
@@ -652,7 +658,10 @@ RESULT store_copy(struct store *s, const char *folder, bool compact)
 
 void store_stats_get(struct store *s, struct store_stats *stats_out)
 {
-    struct store_stats st = {.map_size = s->map_size, .commits = s->commits, .swept = s->swept};
+    struct store_stats st = {.map_size = s->map_size,
+        .commits = s->commits,
+        .swept = s->swept,
+        .parked = s->parked > 0 ? (uint64_t)s->parked : 0};
     bool opened = s->write == NULL && !s->reading;
 
     if (!opened || is_ok(store_read_begin(s))) {

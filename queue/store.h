@@ -40,9 +40,20 @@ struct store_config {
 
 struct store_stats {
     uint64_t messages, recipients, due_rows, lanes, history, quarantine, indexed;
+    uint64_t parked;              /* of due_rows: places of recipients that are held */
     uint64_t map_size, used_size; /* octets; used = pages in use */
     uint64_t commits, swept;
 };
+
+/* Recipients that wait for their time, or to leave; those that are held. */
+static inline uint64_t store_stats_waiting(const struct store_stats *s)
+{
+    return s->due_rows > s->parked ? s->due_rows - s->parked : 0;
+}
+static inline uint64_t store_stats_held(const struct store_stats *s)
+{
+    return s->recipients > store_stats_waiting(s) ? s->recipients - store_stats_waiting(s) : 0;
+}
 
 /* CODE_REFUSED when the schema on disk is newer than ours or another process holds the queue; CODE_IO otherwise.
  * Opening for writing sweeps what a crash left unpublished (spilled chunks whose message row never came). */

@@ -85,6 +85,7 @@ struct store {
     bool index_behind;
     struct store_place index_mark, index_mark_before; /* (X1); at the transaction's begin */
     uint64_t index_lag;                               /* recipients that are not in it, at the last commit */
+    int64_t parked, parked_before;                    /* recipients in that state; at the transaction's begin */
     struct row_key history_place;                     /* where store_history_expire goes on */
 };
 
@@ -167,6 +168,10 @@ uint64_t store_index_lag_now(struct store *s, MDB_txn *txn);
 /* For the check: whether a recipient has the row that it should have; whether a row has its recipient. */
 RESULT store_index_has(struct store *s, struct message_id id, const struct recipient *rcpt, bool *has_out);
 bool store_index_row_sound(struct store *s, struct bytes key, struct bytes value);
+
+/* How many are parked, kept in `meta`: read at open, counted with every change, written with the commit. */
+RESULT store_parked_open(struct store *s);
+RESULT store_parked_save(struct store *s);
 
 /* Whether a lane's row holds together. */
 bool store_lane_sound(struct bytes key, struct bytes value);

@@ -76,10 +76,19 @@ static RESULT hunt_add(struct store *s, struct hunt *hunt, struct bytes recipien
     return OK;
 }
 
+static RESULT unschedule_one(struct store *s, struct message_id id, const struct recipient *rcpt)
+{
+    struct row_key due;
+
+    TRY(store_index_forget(s, id, rcpt));
+    s->parked -= rcpt->state == RECIPIENT_PARKED;
+    return store_due_key(&due, id, rcpt) ? store_row_forget(s, DB_LANE_DUE, &due) : OK;
+}
+
 static RESULT unschedule(struct store *s, struct message_id id, struct hunt *hunt)
 {
     MDB_cursor *cursor;
-    struct row_key first, prefix, due;
+    struct row_key first, prefix;
     struct bytes key, value;
     struct recipient rcpt;
 
@@ -88,12 +97,10 @@ static RESULT unschedule(struct store *s, struct message_id id, struct hunt *hun
     row_key_id(&prefix, id);
     struct result r = store_seek(cursor, MDB_SET_RANGE, &first, &key, &value);
     while (is_ok(r) && store_key_is(key, &prefix)) {
-        if (!is_ok(row_recipient_open(key, value, &rcpt)))
-            TRY(hunt_add(s, hunt, key));
+        if (is_ok(row_recipient_open(key, value, &rcpt)))
+            TRY(unschedule_one(s, id, &rcpt));
         else
-            TRY(store_index_forget(s, id, &rcpt));
-        if (is_ok(row_recipient_open(key, value, &rcpt)) && store_due_key(&due, id, &rcpt))
-            TRY(store_row_forget(s, DB_LANE_DUE, &due));
+            TRY(hunt_add(s, hunt, key));
         r = store_seek(cursor, MDB_NEXT, NULL, &key, &value);
     }
     return is_ok(r) || r.code == CODE_GONE ? OK : r;

@@ -214,6 +214,30 @@ RESULT store_due_put(struct store *s, const struct row_key *key)
     return store_row_put(s, DB_LANE_DUE, key, &value);
 }
 
+static const struct row_key parked_key = {"parked", 6};
+
+RESULT store_parked_open(struct store *s)
+{
+    struct bytes payload;
+
+    TRY(store_read_begin(s));
+    struct result r = store_row_get(s, DB_META, &parked_key, &payload);
+    s->parked = is_ok(r) && payload.size == 8 ? (int64_t)wire_load_u64(payload.data) : 0;
+    store_read_end(s);
+    return is_ok(r) || r.code == CODE_GONE || r.code == CODE_CORRUPT ? OK : r;
+}
+
+RESULT store_parked_save(struct store *s)
+{
+    uint8_t room[ROW_HEADER_SIZE + 8];
+    struct buf value = row_buf(room, sizeof room);
+
+    if (s->parked == s->parked_before)
+        return OK;
+    TRY(wire_put_u64(&value, s->parked > 0 ? (uint64_t)s->parked : 0));
+    return store_row_put(s, DB_META, &parked_key, &value);
+}
+
 RESULT store_recipient_put(struct store *s, struct message_id id, const struct recipient *rcpt)
 {
     struct row_key due;
@@ -221,6 +245,7 @@ RESULT store_recipient_put(struct store *s, struct message_id id, const struct r
     ASSERT(id.value != 0);
     TRY(recipient_row_put(s, id, rcpt));
     TRY(store_index_put(s, id, rcpt));
+    s->parked += rcpt->state == RECIPIENT_PARKED;
     return store_due_key(&due, id, rcpt) ? store_due_put(s, &due) : OK;
 }
 
@@ -236,6 +261,7 @@ RESULT store_recipient_update(
     if (r.code != CODE_CORRUPT) /* a damaged row is as good as replaced */
         TRY(r);
     TRY(recipient_row_put(s, id, after));
+    s->parked += (after->state == RECIPIENT_PARKED) - (before->state == RECIPIENT_PARKED);
     bool was = store_due_key(&due_before, id, before), is = store_due_key(&due_after, id, after);
     if (was && is && bytes_equal(row_key_bytes(&due_before), row_key_bytes(&due_after)))
         return OK;
@@ -251,6 +277,7 @@ RESULT store_recipient_delete(struct store *s, struct message_id id, const struc
     row_key_id_n(&key, id, rcpt->n);
     TRY(store_row_delete(s, DB_RECIPIENT, &key));
     TRY(store_index_forget(s, id, rcpt));
+    s->parked -= rcpt->state == RECIPIENT_PARKED;
     return store_due_key(&due, id, rcpt) ? store_row_forget(s, DB_LANE_DUE, &due) : OK;
 }
 

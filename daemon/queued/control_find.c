@@ -25,7 +25,7 @@ const char *control_state(const struct control *c, struct message_id id, const s
         return "active";
     if (recipient_is_leaving(rcpt->state))
         return "leaving";
-    if (rcpt->state == RECIPIENT_HELD)
+    if (recipient_is_held(rcpt->state))
         return "held";
     lane = s->scheduler == NULL ? NULL : scheduler_lane_find(s->scheduler, rcpt->lane);
     if (lane != NULL && scheduler_lane_backoff_until(lane).ms > next_out->ms)

@@ -13,8 +13,8 @@ enum step control_stats_step(struct control *c, struct buf *out)
     } fields[] = {
         {"messages", stats.messages},
         {"recipients", stats.recipients},
-        {"waiting", stats.due_rows},
-        {"held", stats.recipients > stats.due_rows ? stats.recipients - stats.due_rows : 0},
+        {"waiting", store_stats_waiting(&stats)},
+        {"held", store_stats_held(&stats)},
         {"lanes", stats.lanes},
         {"history", stats.history},
         {"quarantine", stats.quarantine},

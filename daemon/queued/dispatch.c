@@ -139,6 +139,18 @@ static void row_is_damaged(struct engine *e, struct message_id id)
         e->rescan = true;
 }
 
+/* Held, and its place in the schedule still stood: the next batch takes it away. */
+static bool is_parked(struct engine *e, const struct store_due *due)
+{
+    struct recipient rcpt;
+
+    if (!is_ok(store_recipient_get(e->store, due->id, due->n, &rcpt)) || rcpt.state != RECIPIENT_PARKED)
+        return false; /* what cannot be read is met again by who starts the job */
+    if (e->batch.parked_count < PARKED_COUNT_MAX)
+        e->batch.parked[e->batch.parked_count++] = (struct order_target){due->id, due->n};
+    return true;
+}
+
 /* The first row of the lane that is free to go at `now`; CODE_GONE when there is none, then next_out tells when the next
  * one is due. */
 static RESULT due_first(
@@ -153,8 +165,13 @@ static RESULT due_first(
             *next_out = due_out->next_try;
             return FAIL(CODE_GONE, "nothing is due");
         }
-        if (!is_in_flight(e, due_out->id, due_out->n) && map_get(&e->damaged, due_out->id.value) == NULL)
+        if (!is_in_flight(e, due_out->id, due_out->n) && map_get(&e->damaged, due_out->id.value) == NULL &&
+            !is_parked(e, due_out))
             return OK;
+        if (e->batch.parked_count == PARKED_COUNT_MAX) {
+            *next_out = now; /* behind the batch that takes these away */
+            return FAIL(CODE_GONE, "many are held");
+        }
         from = store_due_after(due_out);
     }
     return FAIL(CODE_GONE, "nothing is free");
@@ -199,7 +216,8 @@ static RESULT job_say_recipients(struct engine *e, struct engine_peer *worker, s
             from = store_due_after(&due);
             if (!is_ok(store_due_next(e->store, job->lane_name, &from, &due)))
                 return OK;
-        } while (message_id_equal(due.id, job->id) && is_in_flight(e, due.id, due.n));
+        } while (message_id_equal(due.id, job->id) && walltime_reached(due.next_try, now) &&
+                 (is_in_flight(e, due.id, due.n) || is_parked(e, &due)));
         *more_out = due.next_try;
         if (!message_id_equal(due.id, job->id) || !walltime_reached(due.next_try, now) ||
             job->rcpt_count == JOB_RCPT_COUNT_MAX)

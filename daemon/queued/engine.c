@@ -421,6 +421,7 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
         TRY(intake_publish(e, tx, now));
     if (e->batch.leaving)
         TRY(postmaster_leave(e, now));
+    TRY(postmaster_unpark(e));
     if (e->batch.quarantine) {
         struct store_noted noted;
         uint32_t count = 0;
@@ -521,6 +522,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     e->batch.drops = NULL;
     e->batch.saves = NULL;
     e->batch.leaving = false;
+    e->batch.parked_count = 0;
     e->save_now = false;
     e->stats.commits++;
     uint64_t ops_before = e->stats.commit_ops;
@@ -601,7 +603,7 @@ static bool batch_is_urgent(const struct engine *e)
     const struct batch *b = &e->batch;
 
     return b->publish != NULL || b->spills != NULL || b->done != NULL || b->early != NULL || b->drops != NULL ||
-           b->leaving;
+           b->leaving || b->parked_count > 0;
 }
 
 static bool batch_is_wanted(const struct engine *e, struct walltime now)

@@ -34,6 +34,7 @@ enum {
     HISTORY_EXPIRE_COUNT_MAX = 2000,
     INDEX_PAUSE_MS = 20, /* between portions of the index, when no mail makes commits */
     INDEX_COUNT_MAX = 2000,
+    PARKED_COUNT_MAX = 256,
     SAVE_DELAY_MS = 1000, /* lane health alone does not force a sync sooner */
     ROOM_MIN = 4194304,   /* octets of map that new mail must leave */
 };
@@ -160,9 +161,11 @@ struct batch {
     struct job *early; /* jobs of local under way that have delivered to some: what is certain is written at once */
     struct drop *drops;
     struct save *saves;
-    bool quarantine;   /* a read met damaged rows */
-    bool more_history; /* expired rows may be left */
-    bool leaving;      /* the window of some deletions or bounces is over */
+    bool quarantine;                              /* a read met damaged rows */
+    bool more_history;                            /* expired rows may be left */
+    struct order_target parked[PARKED_COUNT_MAX]; /* met in the schedule: to be taken out of it */
+    uint32_t parked_count;
+    bool leaving; /* the window of some deletions or bounces is over */
 };
 
 struct id_block {
@@ -254,6 +257,8 @@ typedef RESULT (*portion_fn)(struct engine *e, void *context, struct walltime no
 RESULT portion_commit(struct engine *e, portion_fn rows, void *context, struct walltime now, uint32_t *count_out);
 /* Carries out deletions and bounces whose window is over, a portion of them; part of a batch. */
 RESULT postmaster_leave(struct engine *e, struct walltime now);
+/* Takes parked recipients whose time has come out of the schedule; part of a batch. */
+RESULT postmaster_unpark(struct engine *e);
 
 /* outcome.c */
 RESULT outcome_apply(struct engine *e, struct job *job, struct walltime now);

@@ -210,7 +210,7 @@ static RESULT child_apply(
         return intake_refused(e, b->head, &rcpt, &choice, b->content, now);
     rcpt.lane = choice.lane;
     rcpt.state =
-        choice.kind == ROUTE_CHOICE_HOLD || b->parent->state == RECIPIENT_HELD ? RECIPIENT_HELD : RECIPIENT_WAITING;
+        choice.kind == ROUTE_CHOICE_HOLD || recipient_is_held(b->parent->state) ? RECIPIENT_HELD : RECIPIENT_WAITING;
     TRY(store_recipient_put(e->store, b->head->id, &rcpt));
     ++*next_n;
     b->stored++;

@@ -92,9 +92,8 @@ static RESULT queue_put(struct buf *out, const struct metrics *m)
 
     TRY(single_put(out, "mansio_queue_messages", "gauge", "Messages in the queue.", s->messages));
     TRY(heading_put(out, "mansio_queue_recipients", "gauge", "Recipients in the queue."));
-    TRY(labelled_put(out, "mansio_queue_recipients", "state", "scheduled", s->due_rows));
-    TRY(labelled_put(out, "mansio_queue_recipients", "state", "held",
-        s->recipients > s->due_rows ? s->recipients - s->due_rows : 0));
+    TRY(labelled_put(out, "mansio_queue_recipients", "state", "scheduled", store_stats_waiting(s)));
+    TRY(labelled_put(out, "mansio_queue_recipients", "state", "held", store_stats_held(s)));
     TRY(heading_put(out, "mansio_queue_oldest_age_seconds", "gauge", "Age of the oldest message."));
     TRY(buf_put_str(out, "mansio_queue_oldest_age_seconds "));
     TRY(seconds_put(out, m->oldest_ms > 0 ? (uint64_t)m->oldest_ms : 0));

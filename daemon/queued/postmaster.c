@@ -50,7 +50,7 @@ static RESULT due_say(struct engine *e, const struct recipient *rcpt)
 {
     struct bytes lane = recipient_is_leaving(rcpt->state) ? BYTES(RECIPIENT_LEAVING_LANE) : rcpt->lane;
 
-    if (rcpt->state == RECIPIENT_HELD)
+    if (recipient_is_held(rcpt->state))
         return OK;
     return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = lane, .due = rcpt->next_try});
 }
@@ -139,7 +139,7 @@ static RESULT delete_one(
 static bool order_moves(
     const struct order *order, const struct recipient *before, struct walltime now, struct recipient *after)
 {
-    bool waits = before->state == RECIPIENT_WAITING, held = before->state == RECIPIENT_HELD;
+    bool waits = before->state == RECIPIENT_WAITING, held = recipient_is_held(before->state);
 
     *after = *before;
     after->next_try = now;
@@ -147,13 +147,19 @@ static bool order_moves(
     case ORDER_RETRY:
         return waits && !walltime_reached(before->next_try, now);
     case ORDER_HOLD:
-        after->state = RECIPIENT_HELD;
+        if (walltime_reached(before->next_try, now)) {
+            after->state = RECIPIENT_HELD;
+        } else { /* its place in the schedule stays until its time comes */
+            after->state = RECIPIENT_PARKED;
+            after->next_try = before->next_try;
+        }
         return waits;
     case ORDER_RELEASE:
         after->state = RECIPIENT_WAITING;
         return held;
     case ORDER_REROUTE:
         after->lane = order->lane;
+        after->next_try = before->state == RECIPIENT_PARKED ? before->next_try : now;
         return (waits || held) && !bytes_equal(before->lane, order->lane);
     case ORDER_UNDO:
         after->state = before->state == RECIPIENT_DELETED || before->state == RECIPIENT_BOUNCED ? RECIPIENT_WAITING
@@ -327,17 +333,23 @@ RESULT postmaster_leave(struct engine *e, struct walltime now)
 
 /* --- lanes --- */
 
+struct lane_work {
+    struct bytes lane;
+    uint32_t looked;
+};
+
+/* Rows whose time lies ahead move to now; so a portion finds none of those that the last one found. */
 static RESULT lane_portion(struct engine *e, void *context, struct walltime now, uint32_t *count_out)
 {
-    const struct bytes *lane = context;
+    struct lane_work *w = context;
     struct store_due from = {.next_try = walltime_after(now, 1)};
     struct store_due due;
     struct recipient row, rcpt;
     struct result r = OK;
 
-    if (bytes_equal(*lane, BYTES(RECIPIENT_LEAVING_LANE)))
+    if (bytes_equal(w->lane, BYTES(RECIPIENT_LEAVING_LANE)))
         return OK; /* what waits there does not wait for its delivery */
-    while (*count_out < PORTION && is_ok(r = store_due_next(e->store, *lane, &from, &due))) {
+    for (w->looked = 0; w->looked < PORTION && is_ok(r = store_due_next(e->store, w->lane, &from, &due)); w->looked++) {
         from = store_due_after(&due);
         r = store_recipient_get(e->store, due.id, due.n, &row);
         if (r.code == CODE_CORRUPT || r.code == CODE_GONE) {
@@ -347,23 +359,47 @@ static RESULT lane_portion(struct engine *e, void *context, struct walltime now,
         TRY(r);
         TRY(recipient_copy(&e->scratch, &row, &rcpt));
         struct recipient after = rcpt;
-        after.next_try = now;
+        if (rcpt.state == RECIPIENT_PARKED)
+            after.state = RECIPIENT_HELD; /* it stays held, and is not in the way of the next portion */
+        else
+            after.next_try = now;
         TRY(store_recipient_update(e->store, due.id, &rcpt, &after));
-        (*count_out)++;
+        *count_out += rcpt.state != RECIPIENT_PARKED;
     }
     if (*count_out > 0)
-        TRY(effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = *lane, .due = now}));
+        TRY(effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = w->lane, .due = now}));
     return is_ok(r) || r.code == CODE_GONE ? OK : r;
 }
 
 RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out)
 {
+    struct lane_work work = {.lane = lane};
+
     *more_out = false;
-    TRY(portion_commit(e, lane_portion, &lane, now, count_out));
-    *more_out = *count_out == PORTION;
+    TRY(portion_commit(e, lane_portion, &work, now, count_out));
+    *more_out = work.looked == PORTION;
     struct lane *known = *more_out ? NULL : scheduler_lane_find(e->scheduler, lane);
     if (known != NULL)
         scheduler_retry_now(e->scheduler, known, now);
+    return OK;
+}
+
+RESULT postmaster_unpark(struct engine *e)
+{
+    struct recipient row, rcpt;
+
+    for (size_t i = 0; i < e->batch.parked_count; i++) {
+        const struct order_target *at = &e->batch.parked[i];
+        struct result r = store_recipient_get(e->store, at->id, at->n, &row);
+
+        if (r.code == CODE_GONE || r.code == CODE_CORRUPT || (is_ok(r) && row.state != RECIPIENT_PARKED))
+            continue;
+        TRY(r);
+        TRY(recipient_copy(&e->scratch, &row, &rcpt));
+        struct recipient after = rcpt;
+        after.state = RECIPIENT_HELD;
+        TRY(store_recipient_update(e->store, at->id, &rcpt, &after));
+    }
     return OK;
 }
 

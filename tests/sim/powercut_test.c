@@ -129,7 +129,9 @@ static RESULT publish(struct run *run, struct message_id id, uint64_t body_size,
             .forward_path = BYTES("someone@else.example"),
             .lane = lane_any(run),
             .next_try = {run->now_ms + (int64_t)rng_below(&run->rng, 1000)},
-            .state = rng_below(&run->rng, 8) == 0 ? RECIPIENT_HELD : RECIPIENT_WAITING};
+            .state = rng_below(&run->rng, 8) == 0   ? RECIPIENT_HELD
+                     : rng_below(&run->rng, 8) == 0 ? RECIPIENT_PARKED
+                                                    : RECIPIENT_WAITING};
         TRY(store_recipient_put(run->store, id, &rcpt));
     }
     run->live[run->live_count++] = (struct live){id, rcpt_count};

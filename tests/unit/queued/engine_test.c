@@ -606,6 +606,39 @@ static void test_a_deletion_can_be_taken_back_until_it_happens(void **state)
     queue_is_sound(b);
 }
 
+/* Held before its time it keeps its place in the schedule, is not sent when that comes, and then has none. */
+static void test_what_is_held_is_parked(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = deferred_one(b);
+    struct store_stats stats;
+
+    assert_int_equal(order_to(b, id, ORDER_HOLD, 0, ""), 1);
+    assert_int_equal(order_to(b, id, ORDER_HOLD, 0, ""), 0);
+    assert_int_equal(order_to(b, id, ORDER_RETRY, 0, ""), 0);
+    store_stats_get(b->store, &stats);
+    assert_true(stats.due_rows == 1 && store_stats_held(&stats) == 1 && store_stats_waiting(&stats) == 0);
+    queue_is_sound(b);
+    forget(b);
+    turn(b, 3000000);
+    turn(b, 1);
+    assert_null(heard_last(b, MSG_job_run));
+    store_stats_get(b->store, &stats);
+    assert_true(stats.due_rows == 0 && store_stats_held(&stats) == 1);
+    queue_is_sound(b);
+    assert_int_equal(order_to(b, id, ORDER_RELEASE, 0, ""), 1);
+    turn(b, 1);
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+    job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "451 later");
+    job_end(b, job_of_turn(b), LANE_OK);
+    turn(b, 1);
+    assert_int_equal(order_to(b, id, ORDER_HOLD, 0, ""), 1);
+    assert_int_equal(order_to(b, id, ORDER_RELEASE, 0, ""), 1); /* before its time came: its place moves */
+    queue_is_sound(b);
+    store_stats_get(b->store, &stats);
+    assert_true(stats.due_rows == 1 && store_stats_held(&stats) == 0);
+}
+
 static void test_a_bounce_tells_the_sender(void **state)
 {
     struct bench *b = *state;
@@ -1071,6 +1104,7 @@ int main(void)
         CASE(test_routes_decide_at_commit),
         CASE(test_postmaster_holds_releases_deletes),
         CASE(test_a_deletion_can_be_taken_back_until_it_happens),
+        CASE(test_what_is_held_is_parked),
         CASE(test_a_bounce_tells_the_sender),
         CASE(test_a_bounce_waits_for_the_attempt_under_way),
         CASE(test_mail_is_moved_to_another_lane),
