@@ -97,6 +97,8 @@ RESULT store_message_finish(struct store *s, struct message_id id, bool *done_ou
 RESULT store_message_delete(struct store *s, struct message_id id);
 RESULT store_lane_put(struct store *s, struct bytes lane, const struct lane_health *health);
 RESULT store_lane_delete(struct store *s, struct bytes lane);
+/* Whether the postmaster has closed the door to new mail. */
+RESULT store_paused_put(struct store *s, bool paused);
 /* One attempt, for `explain` and `trace`: `row` is the engine's own encoding. k counts from 0 per message. */
 RESULT store_history_put(struct store *s, struct message_id id, struct walltime at, struct bytes row);
 /* A memo of the engine's own: few of them, small (bans, quotas). */
@@ -154,6 +156,7 @@ struct store_due store_due_after(const struct store_due *row);
 /* The first lane whose name sorts after `after` (empty: the first), with its first row: one seek a lane. CODE_GONE at the
  * end. lane_out borrows the map. */
 RESULT store_due_lane_next(struct store *s, struct bytes after, struct bytes *lane_out, struct store_due *first_out);
+RESULT store_paused_get(struct store *s, bool *paused_out);
 RESULT store_lane_next(struct store *s, struct bytes after, struct bytes *lane_out, struct lane_health *health_out);
 /* History of one message: *cursor starts at 0; CODE_GONE at the end. */
 RESULT store_history_next(

@@ -65,3 +65,24 @@ RESULT store_lane_next(struct store *s, struct bytes after, struct bytes *lane_o
     *lane_out = key;
     return OK;
 }
+
+/* --- the door --- */
+
+static const struct row_key paused_key = {"paused", 6};
+
+RESULT store_paused_put(struct store *s, bool paused)
+{
+    uint8_t room[ROW_HEADER_SIZE];
+    struct buf value = row_buf(room, sizeof room);
+
+    return paused ? store_row_put(s, DB_META, &paused_key, &value) : store_row_forget(s, DB_META, &paused_key);
+}
+
+RESULT store_paused_get(struct store *s, bool *paused_out)
+{
+    struct bytes payload;
+    struct result r = store_row_get(s, DB_META, &paused_key, &payload);
+
+    *paused_out = is_ok(r) || r.code == CODE_CORRUPT; /* somebody closed it */
+    return r.code == CODE_GONE || r.code == CODE_CORRUPT ? OK : r;
+}

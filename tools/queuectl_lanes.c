@@ -90,7 +90,7 @@ enum tool_exit tool_pause(const struct tool *t, bool pause, const char *what)
     if (strcmp(what, "accepting") == 0)
         return tool_finish(
             t, lane_tell(t, json_pack("{s:i,s:s}", "v", CONTROL_VERSION, "verb", verb),
-                   pause ? "new mail is answered 452 until unpause or a restart" : "new mail is taken again"));
+                   pause ? "new mail is answered 452 until unpause, over restarts too" : "new mail is taken again"));
     if (strcmp(what, "delivering") == 0)
         return tool_finish(
             t, lane_tell(t, lane_request(pause ? "suspend" : "resume", "*"),

@@ -183,8 +183,9 @@ static void lane_draw(int row, const json_t *lane, bool chosen)
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
-    fprintf(out, "%-11s %6" PRId64 " %5" PRId64 "  ", render_str(lane, "state"), render_num(lane, "in_flight"),
-        render_num(lane, "slots"));
+    fprintf(out, "%-11s %6" PRId64 " %5" PRId64 " %7.1f %7.1f  ", render_str(lane, "state"),
+        render_num(lane, "in_flight"), render_num(lane, "slots"), json_number_value(json_object_get(lane, "in_1m")),
+        json_number_value(json_object_get(lane, "out_1m")));
     render_text(out, render_str(lane, "lane"));
     if (render_str(lane, "last_error")[0] != 0) {
         fputs("  ", out);
@@ -208,7 +209,7 @@ static void screen_draw(struct screen *s)
         return;
     }
     head_draw(s);
-    line_put(2, "state       flying slots  next hop", A_UNDERLINE);
+    line_put(2, "state       flying slots    in/s   out/s  next hop", A_UNDERLINE);
     if (s->chosen < s->first)
         s->first = s->chosen;
     if (s->chosen >= s->first + rows)

@@ -315,7 +315,7 @@ void render_stats(FILE *out, const json_t *stats)
 
 void render_lane_heading(FILE *out)
 {
-    fputs("state       flying slots  next in  lane\n", out);
+    fputs("state       flying slots  next in    in/s   out/s  lane\n", out);
 }
 
 void render_lane(FILE *out, const json_t *lane, int64_t now)
@@ -330,6 +330,11 @@ void render_lane(FILE *out, const json_t *lane, int64_t now)
         span_column(out, next - now, 8);
     else
         fprintf(out, "%8s", "-");
+    if (json_is_number(json_object_get(lane, "in_1m")))
+        fprintf(out, "%8.1f%8.1f", json_number_value(json_object_get(lane, "in_1m")),
+            json_number_value(json_object_get(lane, "out_1m")));
+    else
+        fprintf(out, "%8s%8s", "-", "-");
     fputs("  ", out);
     render_text(out, render_str(lane, "lane"));
     if (render_str(lane, "last_error")[0] != 0) {

@@ -37,6 +37,7 @@
 
 #include "daemon/base/base.h"
 #include "daemon/queued/order.h"
+#include "daemon/queued/tally.h"
 #include "daemon/queued/wards.h"
 #include "queue/filter.h"
 #include "queue/scheduler.h"
@@ -63,9 +64,11 @@ struct control_ports {
     /* No lane backs off any more. */
     void (*hurry)(void *context, struct walltime now);
     RESULT (*lane_order)(void *context, struct bytes lane, enum lane_order order, uint32_t slots, struct walltime now);
-    void (*pause_accepting)(void *context, bool paused);
+    RESULT (*pause_accepting)(void *context, bool paused, struct walltime now);
     /* Prometheus text (metrics.h); outside any transaction. */
     RESULT (*metrics)(void *context, struct walltime now, struct buf *out);
+    /* What passed through the lanes since the start. May be NULL. */
+    const struct tally_lanes *(*results)(void *context);
     /* Whether a recipient is being delivered right now. May be NULL: nothing is. */
     bool (*is_active)(void *context, struct message_id id, uint32_t n);
     /* A changing command was carried out, for the log. May be NULL. */

@@ -36,7 +36,37 @@ enum step control_stats_step(struct control *c, struct buf *out)
     return STEP_DONE;
 }
 
-static RESULT lane_put(struct buf *out, const struct lane_view *view, struct walltime now)
+/* Recipients a second, with three decimals. */
+static RESULT rate_put(struct buf *out, const char *name, uint64_t thousandths)
+{
+    TRY(json_put_field_number(out, name, (int64_t)(thousandths / 1000)));
+    TRY(buf_put_octet(out, '.'));
+    return buf_put_u64_pad(out, thousandths % 1000, 3);
+}
+
+/* Of a lane that nothing passed through yet all rates are 0; one past the bound of names has none. */
+static RESULT rates_put(const struct control *c, struct buf *out, struct bytes lane, struct walltime now)
+{
+    static const struct {
+        const char *in, *out;
+        unsigned minutes;
+    } spans[] = {{"in_1m", "out_1m", 1}, {"in_5m", "out_5m", 5}, {"in_15m", "out_15m", 15}};
+    static const struct tally_lane none = {.hash = 0};
+    const struct control_ports *p = c->setup.ports;
+    const struct tally_lanes *results = p == NULL || p->results == NULL ? NULL : p->results(p->context);
+    const struct tally_lane *row = results == NULL ? NULL : tally_lane_find(results, lane);
+
+    if (row == NULL && (results == NULL || results->count == TALLY_LANES_MAX))
+        return OK;
+    row = row == NULL ? &none : row;
+    for (size_t i = 0; i < COUNT_OF(spans); i++) {
+        TRY(rate_put(out, spans[i].in, tally_flow_rate(&row->in, now, spans[i].minutes)));
+        TRY(rate_put(out, spans[i].out, tally_flow_rate(&row->out, now, spans[i].minutes)));
+    }
+    return OK;
+}
+
+static RESULT lane_put(const struct control *c, struct buf *out, const struct lane_view *view, struct walltime now)
 {
     const struct lane_health *health = &view->health;
     const char *state = health->suspended                                 ? "suspended"
@@ -54,6 +84,7 @@ static RESULT lane_put(struct buf *out, const struct lane_view *view, struct wal
     TRY(json_put_field_number(out, "next", view->first_due.ms == INT64_MAX ? 0 : control_seconds(view->first_due)));
     TRY(json_put_field_number(out, "backoff_until", control_seconds(health->suspended_until)));
     TRY(json_put_field_number(out, "failures", health->failures));
+    TRY(rates_put(c, out, view->name, now));
     TRY(json_put_field_text(out, "last_error", health->last_error));
     return buf_put_str(out, "}\n");
 }
@@ -94,7 +125,7 @@ static enum step stored_lane_step(struct control *c, struct walltime now, struct
         return STEP_DONE;
     view.first_due = first.next_try;
     stored_health(c, view.name, &view.health);
-    if (is_asked_for(c, view.name) && !is_ok(lane_put(out, &view, now))) {
+    if (is_asked_for(c, view.name) && !is_ok(lane_put(c, out, &view, now))) {
         out->size = before;
         return STEP_FULL;
     }
@@ -113,7 +144,7 @@ enum step control_lanes_step(struct control *c, struct walltime now, struct buf 
         return stored_lane_step(c, now, out);
     if (!scheduler_lane_view(c->setup.scheduler, &cursor, &view))
         return STEP_DONE;
-    if (is_asked_for(c, view.name) && !is_ok(lane_put(out, &view, now))) {
+    if (is_asked_for(c, view.name) && !is_ok(lane_put(c, out, &view, now))) {
         out->size = before;
         return STEP_FULL;
     }
@@ -131,7 +162,7 @@ enum step control_lane_order_step(struct control *c, struct walltime now)
     struct result r = OK;
 
     if (c->verb == CONTROL_PAUSE || c->verb == CONTROL_UNPAUSE)
-        p->pause_accepting(p->context, c->verb == CONTROL_PAUSE);
+        r = p->pause_accepting(p->context, c->verb == CONTROL_PAUSE, now);
     else
         r = p->lane_order(p->context, (struct bytes){c->lane, c->lane_size}, orders[c->verb], c->slots, now);
     if (is_ok(r))

@@ -2,14 +2,14 @@
 
 #include "daemon/base/log.h"
 #include "daemon/edge/clock.h"
-#include "daemon/edge/conn.h"
-#include "daemon/edge/listener.h"
 #include "daemon/queued/control.h"
 #include "daemon/queued/control_serve.h"
 #include "daemon/queued/metrics_serve.h"
 #include "daemon/queued/postmasters.h"
+#include "daemon/queued/service.h"
 
-enum { CLOSE_TURNS_MAX = 100 };
+/* While mail comes and goes, a large change takes one part of the time in so many: the mail goes on. */
+enum { CHANGE_SHARE = 4, CHANGE_PAUSE_MAX_MS = 1000 };
 
 struct client {
     struct client *next;
@@ -17,15 +17,15 @@ struct client {
     struct conn *conn;
     struct control control;
     struct loop_hook hook;
+    struct loop_timer pause; /* between two portions of a change */
+    bool pausing;
     bool input_ended;
 };
 
 struct control_serve {
-    struct loop *loop;
+    struct service service;
     struct engine *engine;
     const struct config *cfg;
-    struct conn_room *room;
-    struct listener *listener;
     struct client *clients;
     struct control_ports ports;
     void (*changed)(void *ctx);
@@ -58,9 +58,14 @@ static RESULT port_lane_order(
     return engine_lane_order(((struct control_serve *)context)->engine, lane, order, slots, now);
 }
 
-static void port_pause_accepting(void *context, bool paused)
+static RESULT port_pause_accepting(void *context, bool paused, struct walltime now)
 {
-    engine_pause_accepting(((struct control_serve *)context)->engine, paused);
+    return engine_pause_accepting(((struct control_serve *)context)->engine, paused, now);
+}
+
+static const struct tally_lanes *port_results(void *context)
+{
+    return engine_results(((struct control_serve *)context)->engine);
 }
 
 static RESULT port_metrics(void *context, struct walltime now, struct buf *out)
@@ -105,23 +110,62 @@ static void engine_moves(struct control_serve *serve)
 
 /* --- one client --- */
 
+/* Its next piece, in the next turn. */
+static void client_go_on(struct client *client)
+{
+    if (!client->pausing)
+        loop_hook_add(client->serve->service.loop, &client->hook, LOOP_WORK);
+}
+
+static void client_pause_over(void *ctx)
+{
+    struct client *client = ctx;
+
+    client->pausing = false;
+    client_go_on(client);
+}
+
+/* Behind a portion of a change that took `took_ms`: mail that is on its way goes first for a while. */
+static void client_pause(struct client *client, int64_t took_ms)
+{
+    struct loop *loop = client->serve->service.loop;
+    struct engine_stats stats;
+    int64_t pause = took_ms * (CHANGE_SHARE - 1);
+
+    engine_stats_get(client->serve->engine, &stats);
+    if (pause <= 0 || (stats.transactions == 0 && stats.jobs == 0))
+        return;
+    client->pausing = true;
+    loop_timer_set(loop, &client->pause,
+        instant_after(clock_instant(), pause < CHANGE_PAUSE_MAX_MS ? pause : CHANGE_PAUSE_MAX_MS));
+}
+
+static void client_stop(struct client *client)
+{
+    loop_hook_drop(client->serve->service.loop, &client->hook);
+    loop_timer_stop(client->serve->service.loop, &client->pause);
+}
+
 static void client_pump(void *ctx)
 {
     struct client *client = ctx;
     struct control_serve *serve = client->serve;
     struct buf piece = BUF(serve->piece);
     bool changes = client->control.verb >= CONTROL_RETRY;
+    struct instant began = clock_instant();
 
     if (client->conn == NULL || conn_congested(client->conn))
         return; /* `drained` comes back here */
     control_pull(&client->control, clock_walltime(), &piece);
     if (piece.size > 0)
         conn_write(client->conn, buf_bytes(&piece));
-    conn_set_deadline(client->conn, instant_after(loop_now(serve->loop), CONTROL_IDLE_MS));
-    if (changes)
+    conn_set_deadline(client->conn, instant_after(loop_now(serve->service.loop), CONTROL_IDLE_MS));
+    if (changes) {
+        client_pause(client, clock_instant().ms - began.ms);
         engine_moves(serve);
+    }
     if (control_busy(&client->control))
-        loop_hook_add(serve->loop, &client->hook, LOOP_WORK);
+        client_go_on(client);
     else if (control_dead(&client->control) || client->input_ended)
         conn_close_after_flush(client->conn);
     else
@@ -138,8 +182,8 @@ static size_t client_input(void *owner, struct conn *c, struct bytes in)
         eaten += step;
     } while (step > 0);
     if (control_busy(&client->control))
-        loop_hook_add(client->serve->loop, &client->hook, LOOP_WORK);
-    conn_set_deadline(c, instant_after(loop_now(client->serve->loop), CONTROL_IDLE_MS));
+        client_go_on(client);
+    conn_set_deadline(c, instant_after(loop_now(client->serve->service.loop), CONTROL_IDLE_MS));
     return eaten;
 }
 
@@ -159,14 +203,14 @@ static void client_drained(void *owner, struct conn *c)
 
     (void)c;
     if (control_busy(&client->control))
-        loop_hook_add(client->serve->loop, &client->hook, LOOP_WORK);
+        client_go_on(client);
 }
 
 static void client_deadline(void *owner, struct conn *c)
 {
     struct client *client = owner;
 
-    loop_hook_drop(client->serve->loop, &client->hook);
+    client_stop(client);
     client->conn = NULL;
     conn_close(c);
 }
@@ -177,7 +221,7 @@ static void client_lost(void *owner, struct conn *c, struct result why)
 
     (void)c;
     (void)why;
-    loop_hook_drop(client->serve->loop, &client->hook);
+    client_stop(client);
     client->conn = NULL;
 }
 
@@ -193,7 +237,7 @@ static void client_closed(void *owner, struct conn *c)
             break;
         }
     }
-    loop_hook_drop(serve->loop, &client->hook);
+    client_stop(client);
     control_fini(&client->control);
     mem_free(client);
 }
@@ -210,20 +254,22 @@ static const struct conn_handler client_handler = {
 static void on_accept(void *owner, struct listener *l, int fd)
 {
     struct control_serve *serve = owner;
-    struct client *client = conn_room_count(serve->room) < CONTROL_CLIENTS_MAX ? mem_take_zero(sizeof *client) : NULL;
+    struct client *client =
+        conn_room_count(serve->service.room) < CONTROL_CLIENTS_MAX ? mem_take_zero(sizeof *client) : NULL;
     struct control_setup setup = {
         .store = engine_store(serve->engine), .scheduler = engine_scheduler(serve->engine), .ports = &serve->ports};
 
     bool postmaster = postmasters_include(fd);
 
     (void)l;
-    if (client == NULL || !is_ok(conn_adopt(serve->room, fd, &client_handler, client, &client->conn))) {
+    if (client == NULL || !is_ok(conn_adopt(serve->service.room, fd, &client_handler, client, &client->conn))) {
         close(fd);
         mem_free(client);
         return;
     }
     client->serve = serve;
     client->hook = (struct loop_hook){.fn = client_pump, .ctx = client};
+    client->pause = (struct loop_timer){.fn = client_pause_over, .ctx = client};
     client->next = serve->clients;
     serve->clients = client;
     if (is_ok(conn_peer_uid(client->conn, &setup.uid)))
@@ -231,7 +277,7 @@ static void on_accept(void *owner, struct listener *l, int fd)
     else
         setup.uid = UINT32_MAX; /* nobody: sees nothing */
     control_init(&client->control, &setup);
-    conn_set_deadline(client->conn, instant_after(loop_now(serve->loop), CONTROL_IDLE_MS));
+    conn_set_deadline(client->conn, instant_after(loop_now(serve->service.loop), CONTROL_IDLE_MS));
 }
 
 /* --- all of them --- */
@@ -244,7 +290,6 @@ struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine
         close(fd);
         return NULL;
     }
-    serve->loop = loop;
     serve->engine = engine;
     serve->cfg = cfg;
     serve->ports = (struct control_ports){.context = serve,
@@ -257,13 +302,11 @@ struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine
         .unban = port_unban,
         .ban_next = port_ban_next,
         .metrics = port_metrics,
+        .results = port_results,
         .is_active = port_is_active,
         .changed = port_changed};
-    if (is_ok(conn_room_new(loop, &serve->room)) && is_ok(listener_new(loop, fd, on_accept, serve, &serve->listener)))
+    if (is_ok(service_open(&serve->service, loop, fd, on_accept, serve)))
         return serve;
-    close(fd);
-    if (serve->room != NULL)
-        conn_room_free(&serve->room);
     mem_free(serve);
     return NULL;
 }
@@ -287,17 +330,9 @@ void control_serve_free(struct control_serve **serve)
     if (s == NULL)
         return;
     *serve = NULL;
-    listener_free(&s->listener);
     s->changed = NULL;
-    for (struct client *client = s->clients; client != NULL; client = client->next) {
-        loop_hook_drop(s->loop, &client->hook);
-        if (client->conn != NULL)
-            conn_close(client->conn);
-        client->conn = NULL;
-    }
-    /* `closed` comes from the loop (libuv handles end in a turn of their own) */
-    for (unsigned turn = 0; turn < CLOSE_TURNS_MAX && conn_room_count(s->room) > 0; turn++)
-        loop_turn(s->loop, false);
-    conn_room_free(&s->room);
+    for (struct client *client = s->clients; client != NULL; client = client->next)
+        client_stop(client);
+    service_close(&s->service);
     mem_free(s);
 }

@@ -161,6 +161,8 @@ static RESULT schedule_read(struct engine *e)
 {
     TRY(store_read_begin(e->store));
     struct result r = lanes_read(e);
+    if (is_ok(r))
+        r = store_paused_get(e->store, &e->paused);
     store_read_end(e->store);
     return r;
 }
@@ -311,8 +313,10 @@ RESULT effect_add(struct engine *e, const struct effect *effect)
 
     if (effect->kind == EFFECT_LANE_DUE && e->effects != NULL) {
         struct effect *last = (struct effect *)((char *)e->effects_end - offsetof(struct effect, next));
-        if (last->kind == EFFECT_LANE_DUE && last->due.ms == effect->due.ms && bytes_equal(last->lane, effect->lane))
+        if (last->kind == EFFECT_LANE_DUE && last->due.ms == effect->due.ms && bytes_equal(last->lane, effect->lane)) {
+            last->number += effect->number;
             return OK; /* a message to many recipients of one lane says it once */
+        }
     }
     TRY(arena_take(&e->scratch, sizeof *effect, &memory));
     struct effect *kept = memory;
@@ -334,6 +338,8 @@ static void effect_play(struct engine *e, const struct effect *f)
     case EFFECT_LANE_DUE:
         if (!is_ok(scheduler_lane_due(e->scheduler, f->lane, f->due)))
             e->rescan = true;
+        if (f->number > 0)
+            tally_lane_in(&e->results, f->lane, (uint64_t)f->number);
         return;
     case EFFECT_DELIVERED:
         e->stats.delivered++;
@@ -671,6 +677,7 @@ void engine_turn(struct engine *e, struct walltime now)
     struct store_noted noted;
 
     waits_settle(e, now);
+    e->results.now = now;
     if (store_noted(e->store, 0, &noted)) /* whoever met it, a listing or a command as well */
         e->batch.quarantine = true;
     batch_commit(e, now);

@@ -89,8 +89,8 @@ RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime no
 /* The operator's word about a lane ("*": every one, also those to come); kept over restarts. `slots` of LIMIT: 0 lifts it. */
 RESULT engine_lane_order(
     struct engine *e, struct bytes name, enum lane_order order, uint32_t slots, struct walltime now);
-/* New mail is answered 452 until it is lifted or the daemon starts anew. */
-void engine_pause_accepting(struct engine *e, bool paused);
+/* New mail is answered 452 until it is lifted, over restarts too. */
+RESULT engine_pause_accepting(struct engine *e, bool paused, struct walltime now);
 /* No lane backs off any more. */
 void engine_hurry(struct engine *e, struct walltime now);
 

@@ -216,7 +216,7 @@ static RESULT child_apply(
     b->stored++;
     if (rcpt.state == RECIPIENT_HELD)
         return OK;
-    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = choice.lane, .due = now});
+    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = choice.lane, .due = now, .number = 1});
 }
 
 static RESULT expanded_tell(struct engine *e, const struct brood *b, struct walltime now)

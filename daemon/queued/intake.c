@@ -407,7 +407,7 @@ static RESULT publish_recipient(
     *kept_out = true;
     if (rcpt.state == RECIPIENT_HELD)
         return OK;
-    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = choice.lane, .due = now});
+    return effect_add(e, &(struct effect){.kind = EFFECT_LANE_DUE, .lane = choice.lane, .due = now, .number = 1});
 }
 
 static RESULT publish_expands(struct engine *e, const struct tx *tx, bool *expands_out)

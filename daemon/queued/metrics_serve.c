@@ -1,19 +1,16 @@
 #include <unistd.h>
 
 #include "daemon/edge/clock.h"
-#include "daemon/edge/conn.h"
-#include "daemon/edge/listener.h"
 #include "daemon/queued/metrics.h"
 #include "daemon/queued/metrics_serve.h"
 #include "daemon/queued/postmasters.h"
+#include "daemon/queued/service.h"
 
-enum { CLOSE_TURNS_MAX = 100, REQUEST_SIZE_MAX = 8192 };
+enum { REQUEST_SIZE_MAX = 8192 };
 
 struct metrics_serve {
-    struct loop *loop;
+    struct service service;
     struct engine *engine;
-    struct conn_room *room;
-    struct listener *listener;
     struct scrape *scrapes;
     uint8_t text[METRICS_SIZE_MAX]; /* shared: filled and written within one call */
 };
@@ -125,11 +122,11 @@ static const struct conn_handler scrape_handler = {
 static void on_accept(void *owner, struct listener *l, int fd)
 {
     struct metrics_serve *serve = owner;
-    struct scrape *s = conn_room_count(serve->room) < METRICS_CLIENTS_MAX ? mem_take_zero(sizeof *s) : NULL;
+    struct scrape *s = conn_room_count(serve->service.room) < METRICS_CLIENTS_MAX ? mem_take_zero(sizeof *s) : NULL;
     bool all = postmasters_include(fd);
 
     (void)l;
-    if (s == NULL || !is_ok(conn_adopt(serve->room, fd, &scrape_handler, s, &s->conn))) {
+    if (s == NULL || !is_ok(conn_adopt(serve->service.room, fd, &scrape_handler, s, &s->conn))) {
         close(fd);
         mem_free(s);
         return;
@@ -138,7 +135,7 @@ static void on_accept(void *owner, struct listener *l, int fd)
     s->all = all;
     s->next = serve->scrapes;
     serve->scrapes = s;
-    conn_set_deadline(s->conn, instant_after(loop_now(serve->loop), METRICS_IDLE_MS));
+    conn_set_deadline(s->conn, instant_after(loop_now(serve->service.loop), METRICS_IDLE_MS));
 }
 
 struct metrics_serve *metrics_serve_new(struct loop *loop, int fd, struct engine *engine)
@@ -149,13 +146,9 @@ struct metrics_serve *metrics_serve_new(struct loop *loop, int fd, struct engine
         close(fd);
         return NULL;
     }
-    serve->loop = loop;
     serve->engine = engine;
-    if (is_ok(conn_room_new(loop, &serve->room)) && is_ok(listener_new(loop, fd, on_accept, serve, &serve->listener)))
+    if (is_ok(service_open(&serve->service, loop, fd, on_accept, serve)))
         return serve;
-    close(fd);
-    if (serve->room != NULL)
-        conn_room_free(&serve->room);
     mem_free(serve);
     return NULL;
 }
@@ -167,10 +160,6 @@ void metrics_serve_free(struct metrics_serve **serve)
     if (s == NULL)
         return;
     *serve = NULL;
-    listener_free(&s->listener);
-    conn_room_close_all(s->room);
-    for (unsigned turn = 0; turn < CLOSE_TURNS_MAX && conn_room_count(s->room) > 0; turn++)
-        loop_turn(s->loop, false);
-    conn_room_free(&s->room);
+    service_close(&s->service);
     mem_free(s);
 }

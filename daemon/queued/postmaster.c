@@ -422,9 +422,20 @@ RESULT engine_lane_order(
     return OK;
 }
 
-void engine_pause_accepting(struct engine *e, bool paused)
+static RESULT paused_row(struct engine *e, void *context, struct walltime now, uint32_t *count_out)
 {
+    (void)now;
+    (void)count_out;
+    return store_paused_put(e->store, *(const bool *)context);
+}
+
+RESULT engine_pause_accepting(struct engine *e, bool paused, struct walltime now)
+{
+    uint32_t count;
+
+    TRY(portion_commit(e, paused_row, &paused, now, &count));
     e->paused = paused;
+    return OK;
 }
 
 void engine_hurry(struct engine *e, struct walltime now)

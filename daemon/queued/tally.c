@@ -15,28 +15,93 @@ void histogram_add(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS],
     h->sum += value;
 }
 
-void tally_lane_add(struct tally_lanes *lanes, struct bytes name, enum tally_result result)
+/* --- flows --- */
+
+static int64_t minute_of(struct walltime now)
+{
+    return now.ms / 60000;
+}
+
+static uint64_t counted(const struct tally_flow *flow, int64_t minute)
+{
+    bool known = minute <= flow->minute && minute > flow->minute - TALLY_MINUTES && minute >= 0;
+
+    return known ? flow->counts[minute % TALLY_MINUTES] : 0;
+}
+
+void tally_flow_add(struct tally_flow *flow, struct walltime now, uint64_t count)
+{
+    int64_t minute = minute_of(now) > 0 ? minute_of(now) : 0;
+
+    if (minute - flow->minute >= TALLY_MINUTES || minute < flow->minute) /* long ago, or the clock went back */
+        *flow = (struct tally_flow){.minute = minute};
+    while (flow->minute < minute)
+        flow->counts[++flow->minute % TALLY_MINUTES] = 0;
+    flow->counts[minute % TALLY_MINUTES] += (uint32_t)count;
+}
+
+uint64_t tally_flow_rate(const struct tally_flow *flow, struct walltime now, unsigned minutes)
+{
+    int64_t minute = minute_of(now), past_ms = now.ms - minute * 60000;
+    uint64_t sum = counted(flow, minute - minutes) * (uint64_t)(60000 - past_ms) / 60;
+
+    ASSERT(minutes > 0 && minutes < TALLY_MINUTES);
+    for (unsigned i = 0; i < minutes; i++)
+        sum += counted(flow, minute - i) * 1000;
+    return sum / (minutes * UINT64_C(60));
+}
+
+/* --- lanes --- */
+
+const struct tally_lane *tally_lane_find(const struct tally_lanes *lanes, struct bytes name)
 {
     uint64_t hash = bytes_hash(name, 0);
 
-    ASSERT(name.size <= LANE_NAME_SIZE_MAX);
     for (size_t i = 0; i < lanes->count; i++) {
-        struct tally_lane *row = &lanes->rows[i];
-        if (row->hash == hash && bytes_equal((struct bytes){row->name, row->name_size}, name)) {
-            row->results[result]++;
-            return;
-        }
+        const struct tally_lane *row = &lanes->rows[i];
+        if (row->hash == hash && bytes_equal((struct bytes){row->name, row->name_size}, name))
+            return row;
     }
-    if (lanes->count == TALLY_LANES_MAX) {
-        lanes->others[result]++;
-        return;
-    }
+    return NULL;
+}
+
+/* NULL: the names are used up. */
+static struct tally_lane *row_of(struct tally_lanes *lanes, struct bytes name)
+{
+    const struct tally_lane *found = tally_lane_find(lanes, name);
+
+    ASSERT(name.size <= LANE_NAME_SIZE_MAX);
+    if (found != NULL)
+        return &lanes->rows[found - lanes->rows];
+    if (lanes->count == TALLY_LANES_MAX)
+        return NULL;
     struct tally_lane *row = &lanes->rows[lanes->count++];
-    row->hash = hash;
+    row->hash = bytes_hash(name, 0);
     row->name_size = (uint16_t)name.size;
     if (name.size > 0)
         memcpy(row->name, name.data, name.size);
-    row->results[result] = 1;
+    return row;
+}
+
+void tally_lane_add(struct tally_lanes *lanes, struct bytes name, enum tally_result result)
+{
+    struct tally_lane *row = row_of(lanes, name);
+
+    if (row == NULL) {
+        lanes->others[result]++;
+        return;
+    }
+    row->results[result]++;
+    if (result == TALLY_DELIVERED)
+        tally_flow_add(&row->out, lanes->now, 1);
+}
+
+void tally_lane_in(struct tally_lanes *lanes, struct bytes name, uint64_t count)
+{
+    struct tally_lane *row = row_of(lanes, name);
+
+    if (row != NULL)
+        tally_flow_add(&row->in, lanes->now, count);
 }
 
 void tally_certificate_set(

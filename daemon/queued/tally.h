@@ -23,14 +23,27 @@ void histogram_add(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS],
 
 enum tally_result { TALLY_DELIVERED, TALLY_DEFERRED, TALLY_FAILED, TALLY_RESULT_COUNT };
 
+/* How much passed in each of the last minutes; a rate looks back 1, 5 or 15 of them. */
+enum { TALLY_MINUTES = 16 };
+struct tally_flow {
+    int64_t minute; /* the youngest that is counted */
+    uint32_t counts[TALLY_MINUTES];
+};
+
+void tally_flow_add(struct tally_flow *flow, struct walltime now, uint64_t count);
+/* Thousandths a second over the last `minutes` (1 to 15); the oldest minute counts for the part of it that lies within. */
+uint64_t tally_flow_rate(const struct tally_flow *flow, struct walltime now, unsigned minutes);
+
 struct tally_lane {
     uint64_t hash;
     uint16_t name_size;
     uint8_t name[LANE_NAME_SIZE_MAX];
     uint64_t results[TALLY_RESULT_COUNT];
+    struct tally_flow in, out; /* recipients put into it, and delivered */
 };
 
 struct tally_lanes {
+    struct walltime now; /* of the turn; whoever adds has set it */
     struct tally_lane rows[TALLY_LANES_MAX];
     size_t count;
     uint64_t others[TALLY_RESULT_COUNT];
@@ -56,5 +69,9 @@ struct tally_tls {
 void tally_certificate_set(
     struct tally_tls *tls, uint32_t index, uint32_t count, struct bytes name, bool rsa, int64_t ends);
 void tally_lane_add(struct tally_lanes *lanes, struct bytes name, enum tally_result result);
+/* `count` recipients were put into the lane. */
+void tally_lane_in(struct tally_lanes *lanes, struct bytes name, uint64_t count);
+/* NULL when it is not counted by name. */
+const struct tally_lane *tally_lane_find(const struct tally_lanes *lanes, struct bytes name);
 
 #endif

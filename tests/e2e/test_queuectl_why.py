@@ -70,6 +70,9 @@ class Why(Case):
         self.ctl("lanes", "resume", self.lane)
         self.hop.wait(1, more=self.m.log_tail)
         self.m.wait_empty()
+        lane = json.loads(self.ctl("--json", "lanes", "relay:*").stdout)
+        self.assertGreater(lane["out_15m"], 0)
+        self.assertGreaterEqual(lane["out_1m"], lane["out_5m"])
         self.ctl("lanes", "limit", self.lane, "many", ok=64)
 
     def test_doors(self):
@@ -82,6 +85,9 @@ class Why(Case):
             with self.m.client() as c:
                 c.ehlo()
                 return c.mail("a@sender.test")[0] == 452
+        wait_until(refused, 20)
+        self.m.stop()
+        self.m.start()  # both are kept
         wait_until(refused, 20)
         self.ctl("unpause", "accepting")
         wait_until(lambda: not refused(), 20)

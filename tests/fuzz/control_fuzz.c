@@ -37,11 +37,13 @@ static RESULT refuse_lane_order(
     return OK;
 }
 
-static void refuse_pause(void *context, bool paused)
+static RESULT refuse_pause(void *context, bool paused, struct walltime now)
 {
     (void)context;
     (void)paused;
+    (void)now;
     ASSERT(setup.may_all);
+    return OK;
 }
 
 static RESULT refuse_ban(void *context, struct bytes who, int64_t for_ms, struct walltime now)
@@ -79,7 +81,7 @@ static bool needs_store(const struct control *c)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct control_ports ports = {NULL, refuse_order, refuse_lane, NULL, refuse_lane_order, refuse_pause,
-        NULL, NULL, NULL, refuse_ban, refuse_unban, no_bans};
+        NULL, NULL, NULL, NULL, refuse_ban, refuse_unban, no_bans};
     static uint8_t room[CONTROL_ROOM_MIN];
     struct bytes rest = {data, size};
     struct control c;

@@ -321,9 +321,11 @@ static RESULT fake_lane_order(
     return OK;
 }
 
-static void fake_pause(void *context, bool paused)
+static RESULT fake_pause(void *context, bool paused, struct walltime t)
 {
+    (void)t;
     ((struct fixture *)context)->lane_orders += paused ? 10000 : 20000;
+    return OK;
 }
 
 static bool fake_active(void *context, struct message_id id, uint32_t n)
@@ -340,7 +342,7 @@ static void fake_changed(void *context, uint32_t uid, const char *verb, uint64_t
 
 static void ports_make(struct fixture *f, struct control_ports *ports)
 {
-    *ports = (struct control_ports){f, fake_order, fake_lane, fake_hurry, fake_lane_order, fake_pause, NULL,
+    *ports = (struct control_ports){f, fake_order, fake_lane, fake_hurry, fake_lane_order, fake_pause, NULL, NULL,
         fake_active, fake_changed, NULL, NULL, NULL};
 }
 
@@ -370,8 +372,8 @@ static void changing_verbs(void **state)
     ask(f, &c, "{\"v\":1,\"verb\":\"retry\",\"ids\":[\"1\",\"z8\",\"2\",\"z9\"]}\n", 1000);
     assert_string_equal(f->answer, "{\"end\":true,\"recipients\":2,\"missing\":2,\"count\":2}\n");
     f->orders = f->recipients = 0;
-    assert_true(ask(f, &c, "{\"v\":1,\"verb\":\"hold\",\"all\":true}\n", 1000) >= 3); /* a transaction a turn */
-    assert_int_equal(f->orders, 3);
+    assert_true(ask(f, &c, "{\"v\":1,\"verb\":\"hold\",\"all\":true}\n", 1000) >= 2); /* a transaction a turn */
+    assert_int_equal(f->orders, 2);
     assert_string_equal(f->answer, "{\"end\":true,\"recipients\":1250,\"missing\":0,\"count\":51}\n");
     ask(f, &c, "{\"v\":1,\"verb\":\"release\",\"filter\":\"from=c@* held\"}\n", 1000);
     assert_string_equal(f->answer, "{\"end\":true,\"recipients\":1,\"missing\":0,\"count\":1}\n");
@@ -388,7 +390,7 @@ static void changing_verbs(void **state)
     ask(f, &c, "{\"v\":1,\"verb\":\"delete\",\"filter\":\"from=c@*\"}\n", 1000);
     /* it stops where the disk fails, and says what was done */
     assert_string_equal(f->answer,
-        "{\"error\":\"the disk failed\",\"code\":\"failed\",\"recipients\":500,\"missing\":0,\"count\":1}\n");
+        "{\"error\":\"the disk failed\",\"code\":\"failed\",\"recipients\":1000,\"missing\":0,\"count\":1}\n");
     assert_int_equal(f->changed_calls, 9);
     control_fini(&c);
 }

@@ -59,6 +59,30 @@ static void certificates_and_dane(void **state)
     assert_true(is_ok(metrics_put(&out, &m)));
 }
 
+static void rates_look_back(void **state)
+{
+    enum { MINUTE = 60000 };
+    struct tally_flow flow = {.minute = 0};
+    struct walltime start = {INT64_C(1700000000) * 1000 / MINUTE * MINUTE};
+
+    (void)state;
+    assert_int_equal(tally_flow_rate(&flow, start, 15), 0);
+    for (int i = 0; i < 5; i++) /* 60 a minute */
+        tally_flow_add(&flow, walltime_after(start, i * MINUTE), 60);
+    struct walltime now = walltime_after(start, 5 * MINUTE);
+    assert_int_equal(tally_flow_rate(&flow, now, 1), 1000);
+    assert_int_equal(tally_flow_rate(&flow, now, 5), 1000);
+    assert_int_equal(tally_flow_rate(&flow, now, 15), 333);
+    assert_int_equal(tally_flow_rate(&flow, walltime_after(now, MINUTE / 2), 1), 500); /* half of the last minute */
+    assert_int_equal(tally_flow_rate(&flow, walltime_after(now, 2 * MINUTE), 1), 0);
+    assert_int_equal(tally_flow_rate(&flow, walltime_after(now, 10 * MINUTE), 15), 333);
+    assert_int_equal(tally_flow_rate(&flow, walltime_after(now, 20 * MINUTE), 15), 0);
+    tally_flow_add(&flow, walltime_after(now, 100 * MINUTE), 90);
+    assert_int_equal(tally_flow_rate(&flow, walltime_after(now, 100 * MINUTE), 15), 100);
+    tally_flow_add(&flow, start, 15); /* the clock went back */
+    assert_int_equal(tally_flow_rate(&flow, start, 15), 16);
+}
+
 static void lanes_are_bounded_and_harmless(void **state)
 {
     struct buf out = BUF(room);
@@ -98,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buckets_are_cumulative),
         cmocka_unit_test(certificates_and_dane),
+        cmocka_unit_test(rates_look_back),
         cmocka_unit_test(lanes_are_bounded_and_harmless),
     };
 
