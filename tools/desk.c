@@ -67,10 +67,10 @@ static RESULT open_as_owner(const struct store_config *store_cfg, const struct s
     return r;
 }
 
-RESULT desk_store_open(const struct config *cfg, struct store **store_out, char *why, size_t why_size)
+static RESULT queue_open(const struct config *cfg, bool read_only, struct store **store_out, char *why, size_t why_size)
 {
     char path[PATH_MAX];
-    struct store_config store_cfg = {.path = path, .size_max = cfg->limits.queue_size, .read_only = true};
+    struct store_config store_cfg = {.path = path, .size_max = cfg->limits.queue_size, .read_only = read_only};
     struct stat st;
     struct result r;
 
@@ -84,6 +84,16 @@ RESULT desk_store_open(const struct config *cfg, struct store **store_out, char 
         (void)snprintf(
             why, why_size, "%.150s: %s%s%s", path, r.why, r.sys > 0 ? ": " : "", r.sys > 0 ? strerror(r.sys) : "");
     return r;
+}
+
+RESULT desk_store_open(const struct config *cfg, struct store **store_out, char *why, size_t why_size)
+{
+    return queue_open(cfg, true, store_out, why, why_size);
+}
+
+RESULT desk_store_open_alone(const struct config *cfg, struct store **store_out, char *why, size_t why_size)
+{
+    return queue_open(cfg, false, store_out, why, why_size);
 }
 
 RESULT desk_open(const struct config *cfg, struct desk *desk)

@@ -36,5 +36,7 @@ bool desk_line_is_last(struct bytes line);
 /* The queue for reading beside whatever else has it open. Root takes the owner's rights first, so that nothing it touches
  * becomes root's. */
 RESULT desk_store_open(const struct config *cfg, struct store **store_out, char *why, size_t why_size);
+/* The same for writing: CODE_REFUSED while the daemon runs. */
+RESULT desk_store_open_alone(const struct config *cfg, struct store **store_out, char *why, size_t why_size);
 
 #endif

@@ -24,7 +24,7 @@ static const char USAGE[] =
     "  stats                      sizes and counts\n"
     "  metrics                    the same and more, as Prometheus text\n"
     "  top                        the whole, live on the screen; watch follows the log\n"
-    "  fsck                       check the queue's database\n"
+    "  fsck [--repair]            check the queue's database\n"
     "  backup DIR                 copy the running queue; restore DIR puts a copy in place, compact shrinks it\n"
     "  reload                     take the configuration up; stop ends the daemon\n"
     "  drain                      take nothing new, wait until all that can go has gone\n"
@@ -37,7 +37,17 @@ static const char USAGE[] =
     "options: -c, --config FILE   --json   --dry-run   --yes   --now   -V, --version   -h, --help\n"
     "see queuectl(8)\n";
 
-enum { OPTION_JSON = 256, OPTION_YES, OPTION_LANE, OPTION_DRY_RUN, OPTION_NOW, OPTION_REASON, OPTION_TO, OPTION_CC };
+enum {
+    OPTION_JSON = 256,
+    OPTION_YES,
+    OPTION_LANE,
+    OPTION_DRY_RUN,
+    OPTION_NOW,
+    OPTION_REPAIR,
+    OPTION_REASON,
+    OPTION_TO,
+    OPTION_CC
+};
 
 enum { RESEND_ADDRESSES_MAX = 100 };
 static char *resend_to[RESEND_ADDRESSES_MAX], *resend_cc[RESEND_ADDRESSES_MAX];
@@ -49,6 +59,7 @@ static const struct option options[] = {
     {"lane", required_argument, NULL, OPTION_LANE},
     {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
     {"now", no_argument, NULL, OPTION_NOW},
+    {"repair", no_argument, NULL, OPTION_REPAIR},
     {"reason", required_argument, NULL, OPTION_REASON},
     {"to", required_argument, NULL, OPTION_TO},
     {"cc", required_argument, NULL, OPTION_CC},
@@ -201,6 +212,9 @@ static int options_read(struct tool *t, int argc, char **argv, const char **conf
             break;
         case OPTION_NOW:
             t->at_once = true;
+            break;
+        case OPTION_REPAIR:
+            t->repair = true;
             break;
         case OPTION_REASON:
             t->reason = optarg;

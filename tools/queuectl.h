@@ -23,6 +23,7 @@ struct tool {
     bool json;
     bool yes;     /* do not ask */
     bool dry_run; /* say what would be done */
+    bool repair;  /* of fsck */
     bool at_once; /* --now: no time to take it back */
     const char *reason;
     bool traditional; /* mailq's form of list */

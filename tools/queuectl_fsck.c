@@ -39,6 +39,8 @@ static void counts_say(const struct tool *t, const struct store_fsck *f)
         {"missing_bodies", "messages with an incomplete body", f->missing_bodies},
         {"orphan_seen", "remembered names without a message", f->orphan_seen},
         {"missing_seen", "expanded recipients that are not remembered", f->missing_seen},
+        {"orphan_index", "rows of the domain index without a recipient", f->orphan_index},
+        {"missing_index", "recipients that the domain index lacks", f->missing_index},
         {"empty_messages", "messages without any recipient", f->empty_messages},
         {"unpublished", "messages on their way in (swept at the next start, if the daemon is down)", f->unpublished},
     };
@@ -54,6 +56,39 @@ static void counts_say(const struct tool *t, const struct store_fsck *f)
     printf("%s", t->json               ? "}\n"
                  : store_fsck_clean(f) ? "the queue is sound\n"
                                        : "the queue is damaged; see queuectl(8), fsck\n");
+}
+
+/* The index is made of the recipients: emptied, it is made again while the daemon works. Nothing else can be mended without
+ * knowing what was there. */
+static enum tool_exit index_repair(const struct tool *t)
+{
+    struct store *store = NULL;
+    char why[256] = "";
+    struct result r = desk_store_open_alone(t->cfg, &store, why, sizeof why);
+
+    if (!is_ok(r)) {
+        fprintf(stderr, "%s: %s\n%s: the repair needs the queue for itself; end the daemon with: queuectl stop\n",
+            t->program, why, t->program);
+        return TOOL_UNAVAILABLE;
+    }
+    r = store_begin(store);
+    if (is_ok(r)) {
+        r = store_index_reset(store);
+        if (is_ok(r))
+            r = store_commit(store);
+        else
+            store_abandon(store);
+    }
+    store_close(&store);
+    if (is_ok(r))
+        return TOOL_OK;
+    fprintf(stderr, "%s: %s\n", t->program, r.why);
+    return TOOL_FAILED;
+}
+
+static bool index_is_sound(const struct store_fsck *f)
+{
+    return f->orphan_index + f->missing_index == 0;
 }
 
 enum tool_exit tool_fsck(const struct tool *t)
@@ -75,5 +110,13 @@ enum tool_exit tool_fsck(const struct tool *t)
         return tool_finish(t, TOOL_FAILED);
     }
     counts_say(t, &found);
+    if (t->repair && !index_is_sound(&found)) {
+        enum tool_exit repaired = index_repair(t);
+        if (repaired != TOOL_OK)
+            return tool_finish(t, repaired);
+        found.orphan_index = found.missing_index = 0;
+        if (!t->json)
+            puts("the index of domains was emptied; the daemon makes it anew");
+    }
     return tool_finish(t, store_fsck_clean(&found) ? TOOL_OK : TOOL_FAILED);
 }
