@@ -90,10 +90,10 @@ static RESULT port_lane_order(
     return engine_lane_order(house.engine, lane, order, slots, now);
 }
 
-static void port_pause_accepting(void *context, bool paused)
+static RESULT port_pause_accepting(void *context, bool paused, struct walltime now)
 {
     (void)context;
-    engine_pause_accepting(house.engine, paused);
+    return engine_pause_accepting(house.engine, paused, now);
 }
 
 static bool port_is_active(void *context, struct message_id id, uint32_t n)
