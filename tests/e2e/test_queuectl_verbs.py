@@ -73,6 +73,7 @@ class Verbs(Case):
             for what in ("accepting", "delivering"):
                 self.check("done", self.ctl(verb, what))
         self.check("route", self.ctl("route", "x@one.test"))
+        self.ctl("ban", "list")
         self.assertIn("mansio_queue_messages", self.ctl("metrics"))
         self.check("fsck", self.ctl("fsck"))
         self.check("doctor", self.ctl("doctor", ok=(0, 1)), 4)
