@@ -396,8 +396,7 @@ static const struct route *route_find(const struct route_table *table, struct by
 }
 
 RESULT
-route_choose(
-    const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out)
+route_take(const struct route *route, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out)
 {
     static const char *const prefixes[] = {
         [ROUTE_MX] = "mx:",
@@ -409,15 +408,11 @@ route_choose(
         [ROUTE_DISCARD] = "",
         [ROUTE_ERROR] = "",
     };
-    struct route_choice choice = {.kind = ROUTE_CHOICE_LANE};
+    struct route_choice choice = {.kind = ROUTE_CHOICE_LANE, .route = route};
+    enum route_kind kind = route->target.kind;
     struct bytes rest = BYTES_NONE;
     size_t start = lane_out->size;
-    enum route_kind kind;
 
-    if (domain.size == 0)
-        return FAIL(CODE_SYNTAX, "an address without a domain has no route");
-    choice.route = route_find(table, domain);
-    kind = choice.route->target.kind;
     if (kind == ROUTE_DISCARD || kind == ROUTE_ERROR) {
         choice.kind = kind == ROUTE_ERROR ? ROUTE_CHOICE_ERROR : ROUTE_CHOICE_DISCARD;
         *choice_out = choice;
@@ -428,7 +423,7 @@ route_choose(
     if (kind == ROUTE_MX || kind == ROUTE_HOLD)
         rest = domain;
     else if (kind != ROUTE_LOCAL)
-        rest = choice.route->target.hop;
+        rest = route->target.hop;
     if (strlen(prefixes[kind]) + rest.size > LANE_NAME_SIZE_MAX ||
         strlen(prefixes[kind]) + rest.size > buf_left(lane_out))
         return FAIL(CODE_FULL, "the name of the lane does not fit");
@@ -437,6 +432,15 @@ route_choose(
     choice.lane = bytes_after(buf_bytes(lane_out), start);
     *choice_out = choice;
     return OK;
+}
+
+RESULT
+route_choose(
+    const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out)
+{
+    if (domain.size == 0)
+        return FAIL(CODE_SYNTAX, "an address without a domain has no route");
+    return route_take(route_find(table, domain), domain, lane_out, choice_out);
 }
 
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain)

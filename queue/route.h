@@ -83,6 +83,9 @@ void route_table_sort(struct route *items, size_t count);
  * The lane of a HOLD is the MX of the domain: where it goes when the postmaster releases it. DISCARD and ERROR have none. */
 RESULT route_choose(
     const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
+/* The same for a route that is known already. */
+RESULT route_take(
+    const struct route *route, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
 /* The port for an mx: lane of this domain. */
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain);
 /* Of the route that leads to this lane; of several the one that asks for most. */

@@ -154,6 +154,7 @@ static RESULT tree_read(struct reader *r)
     struct config *cfg = r->cfg;
 
     cfg->processes.inbound = cfg->processes.outbound = core_count();
+    TRY(config_lookups_read(r)); /* others name them */
     for (size_t i = 0; i < COUNT_OF(singles); i++) {
         struct config_tree_block block = config_tree_block(r->tree, singles[i], 0);
 

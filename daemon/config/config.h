@@ -71,10 +71,34 @@ struct config_domain {
     struct config_text_list aliases;
     struct config_text_list virtual; /* virtual(5) tables */
     struct config_text_list
-        users;               /* when count > 0, RCPT to any other local part is 550 5.1.1; "/path": a file of names */
-    struct bytes subaddress; /* the octets of which one may part user and tag; "none": no subaddresses */
-    uint64_t message_size;   /* 0: as limits.message_size */
-    struct rate recipients;  /* of strangers' and users' mail together */
+        users; /* when count > 0, RCPT to any other local part is 550 5.1.1; "/path": a file of names; "lookup:NAME" */
+    struct config_text_list names; /* of "*": where the domains stand that it is for */
+    struct bytes deliver;          /* as it is written */
+    struct bytes subaddress;       /* the octets of which one may part user and tag; "none": no subaddresses */
+    uint64_t message_size;         /* 0: as limits.message_size */
+    struct rate recipients;        /* of strangers' and users' mail together */
+};
+
+/* A lookup block: a table, database or service that knows users, aliases, domains, routes or senders. */
+enum lookup_kind {
+    LOOKUP_TEXT,
+    LOOKUP_LMDB,
+    LOOKUP_CDB,
+    LOOKUP_PCRE,
+    LOOKUP_SQLITE,
+    LOOKUP_POSTGRESQL,
+    LOOKUP_LDAP,
+    LOOKUP_DOVECOT,
+    LOOKUP_CALLAHEAD,
+};
+struct config_lookup {
+    struct bytes name;
+    enum lookup_kind kind;
+    struct bytes from; /* what follows the kind's word: a path, a connection string, a host; an LDAP URL whole */
+    struct bytes query, user, password;
+    int64_t timeout, cache, cache_missing;
+    uint32_t cache_size, connections;
+    bool accept_failed; /* what cannot be asked counts as found: for call-ahead to a primary that is down */
 };
 
 /* What a login may write in MAIL FROM. */
@@ -143,15 +167,20 @@ struct config {
     struct config_text_list tls_certificates, tls_keys; /* as many of one as of the other */
     struct {
         struct bytes users;
-        int senders; /* enum sender_rule */
+        int senders;                            /* enum sender_rule */
+        struct config_text_list sender_lookups; /* login -> what it may write */
         uint32_t failures;
         int64_t ban, ban_max;
     } auth;
     struct config_login *logins;
     size_t login_count;
+    struct config_lookup *lookups;
+    size_t lookup_count;
     struct config_network_list relay_from;
-    struct config_domain *domains;
+    struct config_domain *domains; /* each with a name of its own */
     size_t domain_count;
+    struct config_domain *hosted; /* domain "*": for all that its `names` know; NULL: none */
+    struct config_text_list route_lookups;
     struct route_table routes; /* `route` and `domain` blocks, most specific first; always ends with a "*" */
     struct {
         struct config_text_list servers; /* empty: the system's */
@@ -206,13 +235,22 @@ bool config_network_contains(const struct config_network_list *list, const uint8
 uint64_t config_client_block(const struct config *cfg, const uint8_t address[16]);
 /* "192.0.2.7", "192.0.2.0/24", "2001:db8::/64". */
 RESULT config_client_block_put(const struct config *cfg, uint64_t block, struct buf *out);
-/* NULL when the domain is none of ours. `domain` in lower case. */
+/* NULL when no block names the domain. `domain` in lower case. */
 const struct config_domain *config_domain_find(const struct config *cfg, struct bytes domain);
+/* The block that speaks for a domain known to be ours: its own, else domain "*". NULL: neither. */
+const struct config_domain *config_domain_of(const struct config *cfg, struct bytes domain);
+/* Whether some recipients' ways are not known without asking lookups: domains of "*", routes. */
+bool config_has_asked_ways(const struct config *cfg);
 /* The user of a local part (without quotes) in that domain: what stands before the first delimiter of a subaddress. A delimiter at
  * the very beginning parts nothing. */
 struct bytes config_domain_user(const struct config_domain *d, struct bytes local_part);
 /* Whether mail for the domain has to be expanded; whether the process lookup has to be asked who is known there. */
 bool config_domain_has_aliases(const struct config_domain *d);
 bool config_domain_is_looked_up(const struct config_domain *d);
+/* Whether an item of a list names a lookup ("lookup:NAME"), and which one in cfg->lookups. */
+bool config_is_lookup(struct bytes item);
+RESULT config_lookup_find(const struct config *cfg, struct bytes item, size_t *index_out);
+/* Of a table, which is asked for a key as it is written there; a query gets whole addresses. */
+bool config_lookup_is_table(const struct config_lookup *lookup);
 
 #endif

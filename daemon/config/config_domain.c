@@ -35,7 +35,10 @@ static RESULT domain_read(struct reader *r, const struct config_tree_block *bloc
     const struct config_tree_cell *maildir = reader_cell(block, "maildir"), *deliver = reader_cell(block, "deliver");
     const char *why;
 
-    if (!is_ok(reader_name(r, block->title, &domain->name, &why)))
+    TRY(reader_keep(r->cfg, deliver != NULL ? deliver->text : BYTES("maildir"), &domain->deliver));
+    if (bytes_equal(block->title, BYTES("*")))
+        domain->name = BYTES("*");
+    else if (!is_ok(reader_name(r, block->title, &domain->name, &why)))
         return READER_FAIL(
             r, block->line, "domain: found \"%.200s\", expected %s", (const char *)block->title.data, why);
     for (const struct config_domain *d = r->cfg->domains; d < domain; d++)
@@ -43,6 +46,10 @@ static RESULT domain_read(struct reader *r, const struct config_tree_block *bloc
             return READER_FAIL(r, block->line, "a second domain block for \"%s\"; expected each domain once",
                 (const char *)d->name.data);
     TRY(reader_block(r, block, domain));
+    if (bytes_equal(domain->name, BYTES("*")) != (domain->names.count > 0))
+        return READER_FAIL(r, block->line,
+            "domain \"%s\": found %s names, expected them in domain \"*\", and only there",
+            (const char *)domain->name.data, domain->names.count > 0 ? "a list of" : "no");
     const struct config_tree_cell *mbox = reader_cell(block, "mbox"), *box = mbox != NULL ? mbox : maildir;
     if (domain->target.kind != ROUTE_LOCAL) {
         if (box != NULL)
@@ -61,6 +68,21 @@ static RESULT domain_read(struct reader *r, const struct config_tree_block *bloc
             "a "
             "percent sign");
     return reader_keep(r->cfg, box->text, mbox != NULL ? &domain->mbox : &domain->maildir);
+}
+
+/* domain "*" is no domain: it goes to the end of the list, and out of its count. */
+static void hosted_set_apart(struct config *cfg)
+{
+    for (size_t i = 0; i < cfg->domain_count && cfg->hosted == NULL; i++) {
+        struct config_domain *last = &cfg->domains[cfg->domain_count - 1], found = cfg->domains[i];
+
+        if (!bytes_equal(found.name, BYTES("*")))
+            continue;
+        cfg->domains[i] = *last;
+        *last = found;
+        cfg->hosted = last;
+        cfg->domain_count--;
+    }
 }
 
 RESULT config_domains_read(struct reader *r)
@@ -82,6 +104,7 @@ RESULT config_domains_read(struct reader *r)
 
         TRY(domain_read(r, &block, &r->cfg->domains[i]));
     }
+    hosted_set_apart(r->cfg);
     return OK;
 }
 
@@ -146,7 +169,19 @@ bool config_domain_has_aliases(const struct config_domain *d)
 bool config_domain_is_looked_up(const struct config_domain *d)
 {
     for (size_t i = 0; i < d->users.count; i++)
-        if (d->users.items[i].data[0] == '/')
+        if (d->users.items[i].data[0] == '/' || config_is_lookup(d->users.items[i]))
             return true;
     return config_domain_has_aliases(d) || d->system_users;
+}
+
+const struct config_domain *config_domain_of(const struct config *cfg, struct bytes domain)
+{
+    const struct config_domain *own = config_domain_find(cfg, domain);
+
+    return own != NULL ? own : cfg->hosted;
+}
+
+bool config_has_asked_ways(const struct config *cfg)
+{
+    return cfg->hosted != NULL || cfg->route_lookups.count > 0;
 }

@@ -26,6 +26,9 @@ bool config_key_is_list(const struct config_key *key)
     switch (key->kind) {
     case CONFIG_KIND_TEXTS:
     case CONFIG_KIND_PATHS:
+    case CONFIG_KIND_TABLES:
+    case CONFIG_KIND_MEMBERS:
+    case CONFIG_KIND_LOOKUPS:
     case CONFIG_KIND_NETWORKS:
     case CONFIG_KIND_ENDPOINTS:
         return true;

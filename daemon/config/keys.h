@@ -19,7 +19,10 @@ enum config_kind {
     CONFIG_KIND_TEXTS,
     CONFIG_KIND_PATH, /* absolute */
     CONFIG_KIND_PATHS,
-    CONFIG_KIND_NAME, /* a host or domain name */
+    CONFIG_KIND_TABLES,  /* each a path, or lookup:NAME of a lookup block */
+    CONFIG_KIND_MEMBERS, /* each a word, a path or lookup:NAME */
+    CONFIG_KIND_LOOKUPS, /* each lookup:NAME */
+    CONFIG_KIND_NAME,    /* a host or domain name */
     CONFIG_KIND_TIME,
     CONFIG_KIND_SIZE,
     CONFIG_KIND_NUMBER,

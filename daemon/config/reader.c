@@ -139,6 +139,26 @@ static RESULT single_read(
     }
 }
 
+/* What an item of a list must be, by its kind; NULL when it is. */
+static const char *item_fault(const struct reader *r, enum config_kind kind, struct bytes item)
+{
+    bool path = item.size > 0 && item.data[0] == '/';
+    size_t index;
+
+    if (kind != CONFIG_KIND_TEXTS && kind != CONFIG_KIND_PATHS && config_is_lookup(item))
+        return is_ok(config_lookup_find(r->cfg, item, &index)) ? NULL : "lookup: and the name of a lookup block";
+    switch (kind) {
+    case CONFIG_KIND_PATHS:
+        return path ? NULL : "a path that begins with /";
+    case CONFIG_KIND_TABLES:
+        return path ? NULL : "a path that begins with /, or lookup: and the name of a lookup block";
+    case CONFIG_KIND_LOOKUPS:
+        return "lookup: and the name of a lookup block";
+    default:
+        return item.size > 0 ? NULL : "a word";
+    }
+}
+
 static RESULT texts_read(struct reader *r, const struct config_key *k, const struct config_tree_values *values,
     struct config_text_list *list)
 {
@@ -148,10 +168,10 @@ static RESULT texts_read(struct reader *r, const struct config_key *k, const str
     list->items = items;
     for (list->count = 0; list->count < values->count; list->count++) {
         const struct config_tree_cell *cell = config_tree_cell(values, list->count);
+        const char *fault = item_fault(r, k->kind, cell->text);
 
-        if (cell->text.size == 0 || (k->kind == CONFIG_KIND_PATHS && cell->text.data[0] != '/'))
-            return reader_wrong(
-                r, cell, k->name, k->kind == CONFIG_KIND_PATHS ? "a path that begins with /" : "a word");
+        if (fault != NULL)
+            return reader_wrong(r, cell, k->name, fault);
         TRY(reader_keep(r->cfg, cell->text, &list->items[list->count]));
     }
     return OK;

@@ -43,6 +43,7 @@ RESULT reader_block(struct reader *r, const struct config_tree_block *block, voi
 const struct config_tree_cell *reader_cell(const struct config_tree_block *block, const char *key);
 
 /* Each its blocks, in this order. */
+RESULT config_lookups_read(struct reader *r);
 RESULT config_listens_read(struct reader *r);
 RESULT config_domains_read(struct reader *r);
 RESULT config_logins_read(struct reader *r);

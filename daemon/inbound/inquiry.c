@@ -128,16 +128,16 @@ void inquiry_share(struct inquiry *q, struct repute *repute)
     q->repute = repute;
 }
 
-void inquiry_ask(struct inquiry *q, struct inquiry_question *question, struct bytes path)
+/* `m` but for its number. */
+static void question_put(struct inquiry *q, struct inquiry_question *question, struct msg *m, uint64_t *number)
 {
-    struct msg m = {.kind = MSG_rcpt_ask, .rcpt_ask = {.session = ++q->last, .path = path}};
-
     ASSERT(question->link == NULL);
     if (q->channel == NULL) {
         q->answered(question->owner, RCPT_LATER);
         return;
     }
-    channel_send(q->channel, &m);
+    *number = ++q->last;
+    channel_send(q->channel, m);
     question->inquiry = q;
     question->session = q->last;
     question->deadline = instant_after(loop_now(q->loop), INQUIRY_MS);
@@ -147,6 +147,21 @@ void inquiry_ask(struct inquiry *q, struct inquiry_question *question, struct by
     q->end = &question->next;
     if (q->first == question)
         timer_settle(q);
+}
+
+void inquiry_ask(struct inquiry *q, struct inquiry_question *question, struct bytes path)
+{
+    struct msg m = {.kind = MSG_rcpt_ask, .rcpt_ask = {.path = path}};
+
+    question_put(q, question, &m, &m.rcpt_ask.session);
+}
+
+void inquiry_ask_sender(
+    struct inquiry *q, struct inquiry_question *question, struct bytes login, struct bytes reverse_path)
+{
+    struct msg m = {.kind = MSG_sender_ask, .sender_ask = {.login = login, .path = reverse_path}};
+
+    question_put(q, question, &m, &m.sender_ask.session);
 }
 
 void inquiry_leave(struct inquiry_question *question)

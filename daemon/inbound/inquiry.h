@@ -1,6 +1,7 @@
 /* inquiry: inbound's end of the channel to lookup: is this recipient known?
  *
- * For: session.c, at RCPT to a domain with alias data or users in files. Not for: who may relay (policy.h) or wording.
+ * For: session.c, at RCPT to a domain with alias data or users in files, at
+ * MAIL of a login whose senders are in a lookup. Not for: who may relay (policy.h) or wording.
  * The answer comes once: from the loop, or at once with RCPT_LATER when there is no lookup; RCPT_LATER too when it has not
  * come within INQUIRY_MS or lookup went away.
  *   inquiry_ask(inquiry, &s->question, path);   ... answered(owner, known)
@@ -33,6 +34,9 @@ void inquiry_channel(struct inquiry *q, int fd);
 void inquiry_share(struct inquiry *q, struct repute *repute);
 /* The owner of the question is set. One at a time for each session. */
 void inquiry_ask(struct inquiry *q, struct inquiry_question *question, struct bytes path);
+/* May this login write that reverse-path? */
+void inquiry_ask_sender(
+    struct inquiry *q, struct inquiry_question *question, struct bytes login, struct bytes reverse_path);
 void inquiry_leave(struct inquiry_question *question);
 
 #endif

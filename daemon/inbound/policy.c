@@ -87,6 +87,13 @@ static void judge_elsewhere(
         refuse(verdict, error_reply(&choice.route->target), "route_error");
 }
 
+void policy_elsewhere(
+    const struct config *cfg, bool may_relay, struct bytes ascii_domain, struct policy_verdict *verdict_out)
+{
+    *verdict_out = (struct policy_verdict){.accept = true};
+    judge_elsewhere(cfg, may_relay, ascii_domain, verdict_out);
+}
+
 void policy_rcpt(const struct config *cfg, bool may_relay, const struct address *path, struct bytes ascii_domain,
     struct buf *room, struct policy_verdict *verdict_out)
 {
@@ -109,6 +116,10 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
         return;
     }
     domain = config_domain_find(cfg, ascii_domain);
+    if (domain == NULL && cfg->hosted != NULL) {
+        verdict_out->ask = true;
+        return;
+    }
     if (domain == NULL) {
         judge_elsewhere(cfg, may_relay, ascii_domain, verdict_out);
         return;
@@ -155,11 +166,21 @@ bool policy_sender(
     for (size_t i = 0; i < cfg->login_count; i++)
         if (bytes_equal(cfg->logins[i].name, login))
             return sender_is_listed(&cfg->logins[i], buf_bytes(&plain), ascii_domain);
+    if (policy_sender_is_asked(cfg, login))
+        return false;
     if (cfg->auth.senders != SENDERS_OWN)
         return cfg->auth.senders == SENDERS_ANY;
     if (bytes_index(login, '@') != BYTES_NOT_FOUND)
         return sender_fits(login, buf_bytes(&plain), ascii_domain);
     return bytes_equal_nocase(login, buf_bytes(&plain)) && config_domain_find(cfg, ascii_domain) != NULL;
+}
+
+bool policy_sender_is_asked(const struct config *cfg, struct bytes login)
+{
+    for (size_t i = 0; i < cfg->login_count; i++)
+        if (bytes_equal(cfg->logins[i].name, login))
+            return false;
+    return cfg->auth.sender_lookups.count > 0;
 }
 
 uint64_t policy_client_key(const uint8_t address[16])

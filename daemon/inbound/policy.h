@@ -15,7 +15,7 @@ enum { POLICY_ROOM_SIZE = 2 * ADDRESS_SIZE_MAX + LANE_NAME_SIZE_MAX };
 
 struct policy_verdict {
     bool accept;
-    bool ask;  /* accepted as far as the configuration tells: lookup knows whether the user exists */
+    bool ask;  /* accepted as far as the configuration tells: lookup knows whether user or domain exist */
     bool role; /* postmaster or abuse of a domain of ours: never refused for what its sender is */
     const struct config_domain *domain; /* ours; NULL elsewhere */
     struct bytes forward_path;          /* accepted: local@domain; a bare postmaster has got a domain of ours */
@@ -31,9 +31,16 @@ bool policy_may_relay(const struct config *cfg, const uint8_t address[16], bool 
 void policy_rcpt(const struct config *cfg, bool may_relay, const struct address *path, struct bytes ascii_domain,
     struct buf *room, struct policy_verdict *verdict_out);
 
+/* What of an address that is in no domain of ours, once lookup has said so. */
+void policy_elsewhere(
+    const struct config *cfg, bool may_relay, struct bytes ascii_domain, struct policy_verdict *verdict_out);
+
 /* Whether a login may write this reverse-path (empty: the null one, always). */
 bool policy_sender(
     const struct config *cfg, struct bytes login, const struct address *reverse_path, struct bytes ascii_domain);
+
+/* Whether lookups know what this login may write, where policy_sender says no. */
+bool policy_sender_is_asked(const struct config *cfg, struct bytes login);
 
 /* The key under which connections of one client are counted: an IPv4 address, or an IPv6 /64, since one customer holds at
  * least that many addresses (RFC 6177). */

@@ -18,12 +18,13 @@ static enum origin_kind session_origin(const struct session *s)
     return s->door->smtp.class == SMTP_CLASS_SUBMISSION ? ORIGIN_SUBMISSION : ORIGIN_SMTP;
 }
 
-/* RFC 6409 4.3 (who submits has said who he is, or comes from a network that may), 6.1 (and writes under his own name). */
+/* RFC 6409 4.3 (who submits has said who he is, or comes from a network that may), 6.1 (and writes under his own name). False: it
+ * is answered, or will be when lookup has said (mail_known). */
 static bool sender_is_allowed(struct session *s, const struct smtp_mail *mail)
 {
     uint8_t octets[DOMAIN_SIZE_MAX + 1];
     struct buf ascii = BUF(octets);
-    struct bytes domain = mail->reverse_path.domain;
+    struct bytes domain = mail->reverse_path.domain, login = smtp_server_peer(&s->smtp)->login;
 
     if (s->door->listen == NULL || !s->door->listen->auth)
         return true;
@@ -35,9 +36,16 @@ static bool sender_is_allowed(struct session *s, const struct smtp_mail *mail)
     }
     if (is_ok(idna_to_ascii(domain, &ascii)))
         domain = buf_bytes(&ascii);
-    if (policy_sender(s->in->cfg, smtp_server_peer(&s->smtp)->login, &mail->reverse_path, domain))
+    if (policy_sender(s->in->cfg, login, &mail->reverse_path, domain))
         return true;
-    session_answer_no(s, REPLY(553, 5, 7, 1, "This sender is not yours"));
+    if (!policy_sender_is_asked(s->in->cfg, login)) {
+        session_answer_no(s, REPLY(553, 5, 7, 1, "This sender is not yours"));
+        return false;
+    }
+    s->asked_mail = *mail;
+    s->mail_is_asked = true;
+    s->question.owner = s;
+    inquiry_ask_sender(s->in->inquiry, &s->question, login, mail->reverse_path.text);
     return false;
 }
 
@@ -67,7 +75,7 @@ static bool letter_begin(struct session *s)
     return s->letter != NULL;
 }
 
-void session_check_mail(struct session *s, const struct smtp_mail *mail)
+static void mail_take(struct session *s, const struct smtp_mail *mail)
 {
     const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
     enum depot_refusal refusal;
@@ -84,16 +92,8 @@ void session_check_mail(struct session *s, const struct smtp_mail *mail)
         .helo = smtp_server_helo(&s->smtp),
         .login = peer->login,
     };
-
     const struct reply *limited;
 
-    if (s->repute.link != NULL && !smtp_server_authenticated(&s->smtp)) { /* it will be known soon: checks.time */
-        s->asked_mail = *mail;
-        s->mail_waits = true;
-        return;
-    }
-    if (!sender_is_allowed(s, mail))
-        return;
     session_score(s);
     limited = session_limit_mail(s, mail->reverse_path.domain);
     if (limited != NULL) {
@@ -122,6 +122,28 @@ void session_check_mail(struct session *s, const struct smtp_mail *mail)
         session_answer_no(s, REPLY(451, 4, 3, 0, "The mail queue does not answer at present, try again later"));
         break;
     }
+}
+
+void session_check_mail(struct session *s, const struct smtp_mail *mail)
+{
+    if (s->repute.link != NULL && !smtp_server_authenticated(&s->smtp)) { /* it will be known soon: checks.time */
+        s->asked_mail = *mail;
+        s->mail_waits = true;
+        return;
+    }
+    if (sender_is_allowed(s, mail))
+        mail_take(s, mail);
+}
+
+static void mail_known(struct session *s, enum rcpt_known known)
+{
+    s->mail_is_asked = false;
+    if (known == RCPT_FINAL)
+        mail_take(s, &s->asked_mail);
+    else if (known == RCPT_UNKNOWN)
+        session_answer_no(s, REPLY(553, 5, 7, 1, "This sender is not yours"));
+    else
+        session_answer_no(s, REPLY(451, 4, 3, 0, "The sender cannot be checked at present, try again later"));
 }
 
 /* The recipient is taken as it is, or with the reason why it is refused (RECIPIENT_LANE_REFUSED). */
@@ -237,7 +259,7 @@ static void recipient_judge(struct session *s, const struct smtp_rcpt *rcpt)
     }
     if (!s->verifying && rcpt_is_limited(s, rcpt, &verdict))
         return;
-    if (s->verifying && verdict.domain == NULL) {
+    if (s->verifying && verdict.domain == NULL && !verdict.ask) {
         session_answer_no(s, REPLY(550, 5, 7, 1, "Not an address of ours"));
         return;
     }
@@ -267,12 +289,43 @@ void session_check_vrfy(struct session *s, const struct smtp_rcpt *rcpt)
     recipient_judge(s, rcpt);
 }
 
-/* What lookup said of the recipient, or what its silence means. */
+/* The domain is none of ours after all. */
+static void rcpt_elsewhere(struct session *s)
+{
+    uint8_t octets[DOMAIN_SIZE_MAX + 1];
+    struct buf ascii = BUF(octets);
+    struct bytes domain = s->asked.forward_path.domain;
+    struct policy_verdict verdict;
+
+    if (is_ok(idna_to_ascii(domain, &ascii)))
+        domain = buf_bytes(&ascii);
+    if (s->verifying) {
+        session_answer_no(s, REPLY(550, 5, 7, 1, "Not an address of ours"));
+        return;
+    }
+    policy_elsewhere(s->in->cfg, s->may_relay, domain, &verdict);
+    if (verdict.accept) {
+        rcpt_take(s, &s->asked, s->asked_path, false);
+        return;
+    }
+    s->rcpt_why = verdict.why;
+    rcpt_refuse(s, &s->asked, verdict.reply);
+}
+
+/* What lookup said of the recipient or sender, or what its silence means. */
 void session_rcpt_known(void *owner, enum rcpt_known known)
 {
     struct session *s = owner;
 
+    if (s->mail_is_asked) {
+        mail_known(s, known);
+        session_go_on(s);
+        return;
+    }
     switch (known) {
+    case RCPT_ELSEWHERE:
+        rcpt_elsewhere(s);
+        break;
     case RCPT_FINAL:
     case RCPT_ALIAS:
         rcpt_take(s, &s->asked, s->asked_path, known == RCPT_FINAL);

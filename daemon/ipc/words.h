@@ -68,7 +68,8 @@ enum rcpt_known {
     RCPT_FINAL, /* a mailbox, without alias data */
     RCPT_ALIAS, /* to be expanded */
     RCPT_UNKNOWN,
-    RCPT_LATER, /* cannot be told now */
+    RCPT_LATER,     /* cannot be told now */
+    RCPT_ELSEWHERE, /* in no domain of ours */
     RCPT_KNOWN_COUNT,
 };
 

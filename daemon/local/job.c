@@ -125,7 +125,7 @@ static RESULT target_path(
         return FAIL(CODE_SYNTAX, "the address has no domain");
     if (!is_ok(idna_to_ascii(bytes_after(t->rcpt.forward_path, (size_t)at + 1), &domain)))
         return FAIL(CODE_SYNTAX, "the domain is not a valid name");
-    found = config_domain_find(job->local->cfg, buf_bytes(&domain));
+    found = config_domain_of(job->local->cfg, buf_bytes(&domain));
     if (found == NULL || found->maildir.size + found->mbox.size == 0)
         return FAIL(CODE_GONE, "the domain has no mailboxes in the configuration any more");
     TRY(address_put_unquoted(&local_part, bytes_head(t->rcpt.forward_path, (size_t)at)));

@@ -147,7 +147,7 @@ static RESULT names_split(struct program *p)
     p->domain = bytes_after(path, (size_t)at + 1);
     TRY(address_put_unquoted(&plain, bytes_head(path, (size_t)at)));
     p->user = buf_bytes(&plain);
-    domain = config_domain_find(p->order.cfg, p->domain);
+    domain = config_domain_of(p->order.cfg, p->domain);
     if (domain != NULL) {
         struct bytes user = config_domain_user(domain, p->user);
         p->extension = bytes_after(p->user, user.size + 1);

@@ -20,6 +20,7 @@ struct work {
     struct met *to_do, **to_do_end;
     struct leaf **leaves_end;
     struct expansion *x;
+    bool waits; /* for a card */
 };
 
 static struct bytes domain_of(struct bytes path)
@@ -115,6 +116,7 @@ struct place {
     struct bytes path, local_part;
     struct bytes owner;
     bool virtual;
+    struct bytes domain_name; /* the address's own: `domain` may be for many */
 };
 
 static RESULT targets_add(struct work *w, const struct place *p, const struct alias_target *t, bool in_list);
@@ -141,7 +143,7 @@ static RESULT address_add(struct work *w, const struct place *p, const struct al
     if (path.data[0] == '@') {
         TRY(join(w, p->local_part, bytes_after(path, 1), &path));
     } else if (domain_of(path).size == 0 || path.data[path.size - 1] == '"') {
-        TRY(join(w, path, p->virtual ? w->cfg->origin : p->domain->name, &path));
+        TRY(join(w, path, p->virtual ? w->cfg->origin : p->domain_name, &path));
     }
     if (bytes_equal_nocase(path, p->path))
         return leaf_add(w, LEAF_ADDRESS, path, path, p->owner);
@@ -158,7 +160,7 @@ static RESULT targets_add(struct work *w, const struct place *p, const struct al
             TRY(address_add(w, p, t));
             break;
         case ALIAS_USER:
-            TRY(join(w, t->text, p->domain->name, &path));
+            TRY(join(w, t->text, p->domain_name, &path));
             TRY(leaf_add(w, LEAF_ADDRESS, path, path, p->owner));
             break;
         case ALIAS_COMMAND:
@@ -180,15 +182,52 @@ static RESULT owner_of(struct work *w, const struct place *p, struct bytes inher
 {
     uint8_t octets[ADDRESS_SIZE_MAX];
     struct buf name = BUF(octets);
-    bool unused_virtual, broken = false;
+    struct book_doubt doubt = {false, false};
+    bool unused_virtual;
 
     *owner_out = inherited;
     if (bytes_starts_nocase(p->local_part, BYTES("owner-")) || !is_ok(buf_put_str(&name, "owner-")) ||
         !is_ok(buf_put(&name, p->local_part)))
         return OK;
-    if (book_entry(w->book, p->domain, buf_bytes(&name), &unused_virtual, &broken) != NULL)
-        return join(w, buf_bytes(&name), p->domain->name, owner_out);
-    return broken ? FAIL(CODE_IO, "an alias file cannot be read") : OK;
+    if (book_entry(w->book, p->domain, p->domain_name, buf_bytes(&name), &unused_virtual, &doubt) != NULL)
+        return join(w, buf_bytes(&name), p->domain_name, owner_out);
+    w->waits = w->waits || doubt.waits;
+    return doubt.broken ? FAIL(CODE_IO, "an alias file cannot be read") : OK;
+}
+
+/* A leaf whose way a lookup knows. */
+static RESULT routed_add(struct work *w, struct bytes path, struct bytes owner, struct bytes via)
+{
+    struct leaf **at = w->leaves_end;
+
+    TRY(leaf_add(w, LEAF_ADDRESS, path, path, owner));
+    return via.size > 0 && *at != NULL ? arena_copy(w->arena, via, &(*at)->via) : OK;
+}
+
+static bool route_is_for_elsewhere(struct arena *a, struct bytes via)
+{
+    struct route_target target;
+
+    return is_ok(route_target_parse(a, via, &target)) && target.kind != ROUTE_LOCAL && target.kind != ROUTE_PIPE;
+}
+
+/* An address elsewhere. */
+static RESULT elsewhere_add(struct work *w, const struct met *at)
+{
+    struct bytes via = BYTES_NONE;
+
+    switch (book_route(w->book, w->cfg, at->text, &via)) {
+    case BOOK_BROKEN:
+        return FAIL(CODE_IO, "a lookup for the route does not answer");
+    case BOOK_WAIT:
+        w->waits = true;
+        return OK;
+    default:
+        break;
+    }
+    if (via.size > 0 && !route_is_for_elsewhere(w->arena, via))
+        return FAIL(CODE_IO, "a lookup gives a route that cannot be read");
+    return routed_add(w, at->text, at->owner, via);
 }
 
 /* postmaster@ and abuse@ of a domain without mailboxes go to our own postmaster. */
@@ -197,7 +236,7 @@ static RESULT final_add(struct work *w, const struct place *p, struct bytes owne
     enum route_kind kind = p->domain->target.kind;
 
     if (kind != ROUTE_ERROR && kind != ROUTE_DISCARD)
-        return leaf_add(w, LEAF_ADDRESS, p->path, p->path, owner);
+        return routed_add(w, p->path, owner, p->domain == w->cfg->hosted ? p->domain->deliver : BYTES_NONE);
     struct bytes path;
     TRY(join(w, BYTES("postmaster"), w->cfg->hostname, &path));
     return leaf_add(w, LEAF_ADDRESS, path, path, owner);
@@ -206,15 +245,21 @@ static RESULT final_add(struct work *w, const struct place *p, struct bytes owne
 static RESULT address_expand(struct work *w, const struct met *at, bool first)
 {
     struct bytes domain = domain_of(at->text);
-    struct place p = {.domain = config_domain_find(w->cfg, domain), .path = at->text};
+    struct place p = {.path = at->text, .domain_name = domain};
     const struct alias_entry *entry = NULL;
+    enum book_answer answer = book_domain(w->book, w->cfg, domain, &p.domain);
 
     p.local_part = bytes_head(at->text, at->text.size - domain.size - 1);
-    if (p.domain == NULL)
-        return leaf_add(w, LEAF_ADDRESS, at->text, at->text, at->owner);
-    switch (book_ask(w->book, p.domain, p.local_part, &entry, &p.virtual)) {
+    if (answer == BOOK_FINAL && p.domain == NULL)
+        return elsewhere_add(w, at);
+    if (answer == BOOK_FINAL)
+        answer = book_ask(w->book, p.domain, domain, p.local_part, &entry, &p.virtual);
+    switch (answer) {
     case BOOK_BROKEN:
-        return FAIL(CODE_IO, "an alias file cannot be read");
+        return FAIL(CODE_IO, "an alias file or a lookup cannot be read");
+    case BOOK_WAIT: /* go on: whatever else is wanted may be asked for together with it */
+        w->waits = true;
+        return OK;
     case BOOK_UNKNOWN:
         if (first)
             return FAIL(CODE_GONE, "there is no such mailbox here");
@@ -250,7 +295,9 @@ void expand(const struct book *b, const struct config *cfg, struct arena *a, str
     struct result r = expand_all(&w, path);
     map_fini(&w.seen);
     x_out->why = r.why;
-    if (r.code == CODE_GONE) {
+    if (is_ok(r) && w.waits) {
+        x_out->verdict = EXPAND_WAIT;
+    } else if (r.code == CODE_GONE) {
         x_out->verdict = EXPAND_UNKNOWN;
     } else if (r.code == CODE_FULL && x_out->leaf_count == EXPAND_LEAF_COUNT_MAX) {
         x_out->verdict = EXPAND_TOO_MANY;

@@ -18,10 +18,11 @@ enum { EXPAND_LEAF_COUNT_MAX = 200000 };
 
 enum expand_verdict {
     EXPAND_LEAVES,
-    EXPAND_UNKNOWN, /* 5.1.1 */
-    EXPAND_LOOP,    /* 5.4.6 */
-    EXPAND_LATER,   /* 4.3.0, `why` tells */
-    EXPAND_TOO_MANY /* 5.4.6: over EXPAND_LEAF_COUNT_MAX */
+    EXPAND_UNKNOWN,  /* 5.1.1 */
+    EXPAND_LOOP,     /* 5.4.6 */
+    EXPAND_LATER,    /* 4.3.0, `why` tells */
+    EXPAND_TOO_MANY, /* 5.4.6: over EXPAND_LEAF_COUNT_MAX */
+    EXPAND_WAIT,     /* cards are being asked for (cards.h): the same again when they are there */
 };
 
 enum leaf_kind {
@@ -36,6 +37,7 @@ struct leaf {
     enum leaf_kind kind;
     struct bytes text, address;
     struct bytes owner; /* the reverse-path from here on; empty: the message's own */
+    struct bytes via;   /* LEAF_ADDRESS: its route by a lookup, as in `via`; empty: that of the configuration */
 };
 
 struct expansion {

@@ -34,20 +34,28 @@ static RESULT page_want(struct book *b, struct bytes path, enum alias_form form,
     return OK;
 }
 
+/* The paths of a list; its other items are names and lookups. */
+static RESULT list_want(struct book *b, const struct config_text_list *list, enum alias_form form, bool users)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].data[0] == '/')
+            TRY(page_want(b, list->items[i], form, users));
+    return OK;
+}
+
+static RESULT domain_want(struct book *b, const struct config_domain *d)
+{
+    TRY(list_want(b, &d->aliases, ALIAS_FORM_ALIASES, false));
+    TRY(list_want(b, &d->virtual, ALIAS_FORM_VIRTUAL, false));
+    TRY(list_want(b, &d->names, ALIAS_FORM_LIST, true));
+    return list_want(b, &d->users, ALIAS_FORM_LIST, true);
+}
+
 RESULT files_want(struct book *b, const struct config *cfg)
 {
-    for (size_t i = 0; i < cfg->domain_count; i++) {
-        const struct config_domain *d = &cfg->domains[i];
-
-        for (size_t k = 0; k < d->aliases.count; k++)
-            TRY(page_want(b, d->aliases.items[k], ALIAS_FORM_ALIASES, false));
-        for (size_t k = 0; k < d->virtual.count; k++)
-            TRY(page_want(b, d->virtual.items[k], ALIAS_FORM_VIRTUAL, false));
-        for (size_t k = 0; k < d->users.count; k++)
-            if (d->users.items[k].data[0] == '/')
-                TRY(page_want(b, d->users.items[k], ALIAS_FORM_LIST, true));
-    }
-    return OK;
+    for (size_t i = 0; i < cfg->domain_count; i++)
+        TRY(domain_want(b, &cfg->domains[i]));
+    return cfg->hosted != NULL ? domain_want(b, cfg->hosted) : OK;
 }
 
 static void page_refused(const struct book_page *page, uint32_t line, const char *why)

@@ -8,10 +8,13 @@ struct lookup_job {
     struct job_id id;
     struct arena arena;
     bool damaged, null_sender;
+    bool running; /* its waiter has begun */
+    struct card_waiter waiter;
     struct bytes content;
     uint32_t count;
     struct {
         uint32_t n;
+        bool done;
         struct bytes path;
     } rcpts[JOB_RCPT_COUNT_MAX];
 };
@@ -35,6 +38,8 @@ static void job_end(struct lookup_desk *desk, struct lookup_job *job, enum lane_
         at = &(*at)->next;
     *at = job->next;
     desk->job_count--;
+    if (job->running && desk->cards != NULL)
+        cards_leave(desk->cards, &job->waiter);
     arena_fini(&job->arena);
     mem_free(job);
 }
@@ -50,26 +55,45 @@ RESULT lookup_path_put(struct buf *out, struct bytes path)
     return bytes_has_8bit(domain) ? idna_to_ascii(domain, out) : buf_put(out, domain);
 }
 
-enum rcpt_known lookup_known(const struct lookup_desk *desk, struct bytes path)
+static enum book_answer recipient_ask(
+    const struct lookup_desk *desk, struct bytes path, const struct config_domain **domain_out)
+{
+    ptrdiff_t at = bytes_rindex(path, '@');
+    struct bytes name = bytes_after(path, (size_t)at + 1);
+    enum book_answer answer = book_domain(desk->book, desk->cfg, name, domain_out);
+
+    return answer != BOOK_FINAL || *domain_out == NULL
+               ? answer
+               : book_ask(desk->book, *domain_out, name, bytes_head(path, (size_t)at), NULL, NULL);
+}
+
+bool lookup_known(const struct lookup_desk *desk, struct bytes path, enum rcpt_known *known_out)
 {
     static const enum rcpt_known words[] = {[BOOK_ALIAS] = RCPT_ALIAS,
         [BOOK_FINAL] = RCPT_FINAL,
         [BOOK_UNKNOWN] = RCPT_UNKNOWN,
-        [BOOK_BROKEN] = RCPT_LATER};
+        [BOOK_BROKEN] = RCPT_LATER,
+        [BOOK_WAIT] = RCPT_LATER};
     uint8_t octets[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
     struct buf ascii = BUF(octets);
     const struct config_domain *domain;
 
+    *known_out = RCPT_UNKNOWN;
     if (!is_ok(lookup_path_put(&ascii, path)))
-        return RCPT_UNKNOWN;
-    ptrdiff_t at = bytes_rindex(buf_bytes(&ascii), '@');
-    domain = config_domain_find(desk->cfg, bytes_after(buf_bytes(&ascii), (size_t)at + 1));
-    if (domain == NULL)
-        return RCPT_LATER; /* inbound has another configuration than we: one of us is about to go */
-    enum rcpt_known known = words[book_ask(desk->book, domain, bytes_head(buf_bytes(&ascii), (size_t)at), NULL, NULL)];
-    /* postmaster@ of a domain without mailboxes is somebody else: expansion says who. */
+        return true;
+    enum book_answer answer = recipient_ask(desk, buf_bytes(&ascii), &domain);
+    *known_out = words[answer];
+    if (answer == BOOK_WAIT || answer == BOOK_BROKEN)
+        return answer != BOOK_WAIT;
+    if (domain == NULL) { /* without domain "*" inbound has another configuration than we: one of us is about to go */
+        *known_out = desk->cfg->hosted != NULL ? RCPT_ELSEWHERE : RCPT_LATER;
+        return true;
+    }
+    /* postmaster@ of a domain without mailboxes is somebody else, and mail of domain "*" has its way from here: expansion says. */
     bool mailboxes = domain->target.kind != ROUTE_ERROR && domain->target.kind != ROUTE_DISCARD;
-    return known == RCPT_FINAL && !mailboxes ? RCPT_ALIAS : known;
+    if (*known_out == RCPT_FINAL && (!mailboxes || domain == desk->cfg->hosted))
+        *known_out = RCPT_ALIAS;
+    return true;
 }
 
 /* --- answers --- */
@@ -97,13 +121,15 @@ static void say_leaf(const struct lookup_desk *desk, const struct lookup_job *jo
             .kind = kinds[leaf->kind],
             .text = leaf->text,
             .address = leaf->address,
+            .via = leaf->via,
             .owner = job->null_sender ? BYTES_NONE : leaf->owner}};
 
     if (desk->queued != NULL)
         channel_send(desk->queued, &m);
 }
 
-static void rcpt_expand(const struct lookup_desk *desk, struct lookup_job *job, uint32_t n, struct bytes path)
+/* False when it has to wait. */
+static bool rcpt_expand(const struct lookup_desk *desk, struct lookup_job *job, uint32_t n, struct bytes path)
 {
     uint8_t octets[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
     struct buf ascii = BUF(octets);
@@ -112,7 +138,7 @@ static void rcpt_expand(const struct lookup_desk *desk, struct lookup_job *job, 
 
     if (!is_ok(lookup_path_put(&ascii, path)) || ascii.size > ADDRESS_SIZE_MAX) {
         say_result(desk, job, n, JOB_FAILED, "5.1.3", "the address cannot be read");
-        return;
+        return true;
     }
     arena_init(&arena, LOOKUP_JOB_SIZE_MAX);
     expand(desk->book, desk->cfg, &arena, buf_bytes(&ascii), &x);
@@ -139,8 +165,11 @@ static void rcpt_expand(const struct lookup_desk *desk, struct lookup_job *job, 
     case EXPAND_LATER:
         say_result(desk, job, n, JOB_DEFERRED, "4.3.0", x.why);
         break;
+    case EXPAND_WAIT:
+        break;
     }
     arena_fini(&arena);
+    return x.verdict != EXPAND_WAIT;
 }
 
 /* --- what queued says --- */
@@ -183,15 +212,47 @@ void lookup_job_body(struct lookup_desk *desk, const struct msg_job_body *m)
         job->damaged = job->damaged || !is_ok(arena_copy(&job->arena, m->body, &job->content));
 }
 
+static void job_go_on(struct lookup_desk *desk, struct lookup_job *job)
+{
+    bool waits = false;
+
+    for (uint32_t i = 0; i < job->count && !job->damaged; i++) {
+        if (!job->rcpts[i].done)
+            job->rcpts[i].done = rcpt_expand(desk, job, job->rcpts[i].n, job->rcpts[i].path);
+        waits = waits || !job->rcpts[i].done;
+    }
+    if (waits)
+        cards_wait(desk->cards, &job->waiter);
+    else
+        job_end(desk, job, job->damaged ? LANE_WORKER_LOST : LANE_OK);
+}
+
 void lookup_job_run(struct lookup_desk *desk, struct job_id id)
 {
     struct lookup_job *job = job_find(desk, id);
 
-    if (job == NULL)
+    if (job == NULL || job->running)
         return;
-    for (uint32_t i = 0; i < job->count && !job->damaged; i++)
-        rcpt_expand(desk, job, job->rcpts[i].n, job->rcpts[i].path);
-    job_end(desk, job, job->damaged ? LANE_WORKER_LOST : LANE_OK);
+    job->running = true;
+    if (desk->cards != NULL)
+        cards_begin(desk->cards, &job->waiter, job, desk->cards->now);
+    job_go_on(desk, job);
+}
+
+bool lookup_job_is(const struct lookup_desk *desk, const void *owner)
+{
+    const struct lookup_job *job = desk->jobs;
+
+    while (job != NULL && job != owner)
+        job = job->next;
+    return job != NULL;
+}
+
+void lookup_job_resume(struct lookup_desk *desk, void *owner)
+{
+    struct lookup_job *job = owner;
+
+    job_go_on(desk, job);
 }
 
 void lookup_job_cancel(struct lookup_desk *desk, struct job_id id)

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "daemon/lookup/asker.h"
 #include "daemon/lookup/doorman.h"
 #include "daemon/lookup/files.h"
 #include "daemon/lookup/job.h"
@@ -18,6 +19,8 @@ struct lookup {
     struct lookup_desk desk;
     struct counter *counters;
     struct doorman *doorman; /* NULL: no memory */
+    struct cards cards;
+    struct asker *asker; /* NULL: the configuration has no lookups */
     bool draining;
 };
 
@@ -26,6 +29,16 @@ struct counter {
     struct counter *next;
     struct lookup *lookup;
     struct channel *channel;
+    struct inquiry *inquiries;
+};
+
+/* A question that waits for cards. */
+struct inquiry {
+    struct card_waiter waiter;
+    struct counter *counter; /* NULL: nobody waits any more */
+    struct inquiry *next;
+    uint64_t session;
+    struct bytes login, path; /* login empty: is this recipient known? */
 };
 
 static void look(struct lookup *l)
@@ -44,19 +57,105 @@ static void look_for_end(struct lookup *l)
 
 /* --- inbound: who is known --- */
 
+static bool sender_answer(const struct lookup *l, struct bytes login, struct bytes path, enum rcpt_known *known_out)
+{
+    enum book_answer answer = book_sender(&l->book, l->cfg, login, path);
+
+    *known_out = answer == BOOK_FINAL ? RCPT_FINAL : answer == BOOK_UNKNOWN ? RCPT_UNKNOWN : RCPT_LATER;
+    return answer != BOOK_WAIT;
+}
+
+static bool question_answer(const struct lookup *l, struct bytes login, struct bytes path, enum rcpt_known *known_out)
+{
+    return login.size > 0 ? sender_answer(l, login, path, known_out) : lookup_known(&l->desk, path, known_out);
+}
+
+static void say(const struct counter *c, uint64_t session, enum rcpt_known known)
+{
+    channel_send(
+        c->channel, &(struct msg){.kind = MSG_rcpt_answer, .rcpt_answer = {.session = session, .known = known}});
+}
+
+static void inquiry_end(struct inquiry *q)
+{
+    struct inquiry **at = &q->counter->inquiries;
+
+    while (*at != q)
+        at = &(*at)->next;
+    *at = q->next;
+    cards_leave(&q->counter->lookup->cards, &q->waiter);
+    mem_free(q);
+}
+
+static void inquiry_begin(struct counter *c, uint64_t session, struct bytes login, struct bytes path)
+{
+    struct inquiry *q = mem_take_zero(sizeof *q + login.size + path.size);
+    uint8_t *text = (uint8_t *)(q + 1);
+
+    if (q == NULL) {
+        say(c, session, RCPT_LATER);
+        return;
+    }
+    if (login.size > 0)
+        memcpy(text, login.data, login.size);
+    if (path.size > 0)
+        memcpy(text + login.size, path.data, path.size);
+    q->counter = c;
+    q->session = session;
+    q->login = (struct bytes){text, login.size};
+    q->path = (struct bytes){text + login.size, path.size};
+    q->next = c->inquiries;
+    c->inquiries = q;
+    cards_begin(&c->lookup->cards, &q->waiter, q, c->lookup->cards.now);
+    cards_wait(&c->lookup->cards, &q->waiter);
+}
+
+static void question_take(struct counter *c, uint64_t session, struct bytes login, struct bytes path)
+{
+    enum rcpt_known known;
+
+    look(c->lookup);
+    c->lookup->cards.now = loop_now(c->lookup->loop);
+    if (question_answer(c->lookup, login, path, &known))
+        say(c, session, known);
+    else
+        inquiry_begin(c, session, login, path);
+    if (c->lookup->asker != NULL)
+        asker_turn(c->lookup->asker); /* may end this counter's wait, and others' */
+}
+
 static void on_question(void *ctx, const struct msg *m)
 {
     struct counter *c = ctx;
-    struct msg answer = {.kind = MSG_rcpt_answer};
 
     if (m->kind == MSG_client_ask && c->lookup->doorman != NULL)
         doorman_ask(c->lookup->doorman, c->channel, &m->client_ask);
-    if (m->kind != MSG_rcpt_ask)
-        return;
-    look(c->lookup);
-    answer.rcpt_answer.session = m->rcpt_ask.session;
-    answer.rcpt_answer.known = lookup_known(&c->lookup->desk, m->rcpt_ask.path);
-    channel_send(c->channel, &answer);
+    if (m->kind == MSG_rcpt_ask)
+        question_take(ctx, m->rcpt_ask.session, BYTES_NONE, m->rcpt_ask.path);
+    if (m->kind == MSG_sender_ask)
+        question_take(ctx, m->sender_ask.session, m->sender_ask.login, m->sender_ask.path);
+}
+
+/* Cards have come: those who waited for them go on. */
+static void on_cards(void *ctx)
+{
+    struct lookup *l = ctx;
+    struct card_waiter *w;
+
+    while ((w = cards_next_ready(&l->cards)) != NULL) {
+        struct inquiry *q = w->owner;
+        enum rcpt_known known;
+
+        if (lookup_job_is(&l->desk, w->owner)) {
+            lookup_job_resume(&l->desk, w->owner);
+        } else if (question_answer(l, q->login, q->path, &known)) {
+            say(q->counter, q->session, known);
+            inquiry_end(q);
+        } else {
+            cards_wait(&l->cards, &q->waiter);
+        }
+    }
+    look_for_end(l);
 }
 
 static void counter_free(struct counter *c)
@@ -68,6 +167,8 @@ static void counter_free(struct counter *c)
     *at = c->next;
     if (c->lookup->doorman != NULL && c->channel != NULL)
         doorman_leave(c->lookup->doorman, c->channel);
+    while (c->inquiries != NULL)
+        inquiry_end(c->inquiries);
     channel_free(&c->channel);
     mem_free(c);
 }
@@ -118,7 +219,10 @@ static void on_job(void *ctx, const struct msg *m)
         break;
     case MSG_job_run:
         look(l);
+        l->cards.now = loop_now(l->loop);
         lookup_job_run(&l->desk, m->job_run.job);
+        if (l->asker != NULL)
+            asker_turn(l->asker);
         look_for_end(l);
         break;
     case MSG_job_cancel:
@@ -199,10 +303,18 @@ int lookup_main(struct process *p)
 
     l.desk.book = &l.book;
     l.book.system_user = files_system_user;
-    l.desk.cfg = l.cfg;
+    l.desk.cfg = l.book.cfg = l.cfg;
     struct result r = files_want(&l.book, l.cfg);
     if (is_ok(r))
         r = doorman_new(l.loop, l.cfg, &l.doorman);
+    if (is_ok(r))
+        r = cards_init(&l.cards, l.cfg);
+    if (is_ok(r) && l.cfg->lookup_count > 0) {
+        l.book.cards = l.desk.cards = &l.cards;
+        l.asker = asker_new(l.loop, l.cfg, &l.cards, on_cards, &l);
+        if (l.asker == NULL)
+            r = FAIL(CODE_FULL, "out of memory");
+    }
     if (!is_ok(r))
         process_fail(p, r.why);
     int status = process_serve(p, &HANDLERS, &l);
@@ -212,5 +324,8 @@ int lookup_main(struct process *p)
     channel_free(&l.desk.queued);
     lookup_jobs_drop(&l.desk);
     files_fini(&l.book);
+    if (!asker_free(&l.asker))
+        _exit(status); /* a server keeps a thread waiting: nothing can be freed under it */
+    cards_fini(&l.cards);
     return status;
 }

@@ -13,7 +13,7 @@ static bool config_has_aliases(const struct config *cfg)
     for (size_t i = 0; i < cfg->domain_count; i++)
         if (config_domain_has_aliases(&cfg->domains[i]) || cfg->domains[i].system_users)
             return true;
-    return false;
+    return config_has_asked_ways(cfg);
 }
 
 struct engine *engine_new(const struct engine_setup *setup)
@@ -260,38 +260,63 @@ struct bytes path_domain(struct bytes path)
     return at == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(path, (size_t)at + 1);
 }
 
-RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out)
+/* The domain of a path as A-labels, in `room` where it was none. CODE_SYNTAX: it has no such form. */
+static RESULT route_domain(const struct engine *e, struct bytes path, struct buf *room, struct bytes *domain_out)
 {
-    uint8_t ascii_room[DOMAIN_SIZE_MAX];
-    struct buf ascii = BUF(ascii_room);
     struct bytes domain = path_domain(path);
 
-    if (domain.size == 0)
-        domain = e->cfg->hostname; /* <postmaster> */
-    if (bytes_has_8bit(domain)) {
-        if (!is_ok(idna_to_ascii(domain, &ascii))) {
-            *choice_out = (struct route_choice){.kind = ROUTE_CHOICE_ERROR, .lane = BYTES_NONE, .route = NULL};
-            return OK;
-        }
-        domain = buf_bytes(&ascii);
-    }
-    struct result r = route_choose(&e->cfg->routes, domain, lane_room, choice_out);
-    if (r.code == CODE_FULL) {
-        *choice_out = (struct route_choice){.kind = ROUTE_CHOICE_ERROR, .lane = BYTES_NONE, .route = NULL};
+    *domain_out = domain.size == 0 ? e->cfg->hostname : domain; /* <postmaster> */
+    if (!bytes_has_8bit(*domain_out))
         return OK;
-    }
-    return r;
+    if (!is_ok(idna_to_ascii(domain, room)))
+        return FAIL(CODE_SYNTAX, "the domain has no name in the DNS");
+    *domain_out = buf_bytes(room);
+    return OK;
+}
+
+static RESULT routed(struct result r, struct route_choice *choice_out)
+{
+    if (r.code != CODE_FULL && r.code != CODE_SYNTAX)
+        return r;
+    *choice_out = (struct route_choice){.kind = ROUTE_CHOICE_ERROR, .lane = BYTES_NONE, .route = NULL};
+    return OK;
+}
+
+RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out)
+{
+    uint8_t octets[DOMAIN_SIZE_MAX];
+    struct buf room = BUF(octets);
+    struct bytes domain;
+    struct result r = route_domain(e, path, &room, &domain);
+
+    return routed(is_ok(r) ? route_choose(&e->cfg->routes, domain, lane_room, choice_out) : r, choice_out);
+}
+
+RESULT engine_route_via(
+    struct engine *e, struct bytes path, struct bytes via, struct buf *lane_room, struct route_choice *choice_out)
+{
+    uint8_t octets[DOMAIN_SIZE_MAX];
+    struct buf room = BUF(octets);
+    struct bytes domain;
+    void *memory = NULL;
+
+    TRY(arena_take(&e->scratch, sizeof(struct route), &memory));
+    struct route *route = memory;
+    struct result r = route_target_parse(&e->scratch, via, &route->target);
+    if (is_ok(r))
+        r = route_domain(e, path, &room, &domain);
+    return routed(is_ok(r) ? route_take(route, domain, lane_room, choice_out) : r, choice_out);
 }
 
 RESULT engine_route_first(
     struct engine *e, const struct recipient *rcpt, struct buf *lane_room, struct route_choice *choice_out)
 {
     TRY(engine_route(e, rcpt->forward_path, lane_room, choice_out));
-    if (choice_out->route == NULL || !choice_out->route->is_domain ||
-        bytes_equal(rcpt->lane, BYTES(RECIPIENT_LANE_FINAL)))
+    if (choice_out->route == NULL || bytes_equal(rcpt->lane, BYTES(RECIPIENT_LANE_FINAL)))
         return OK;
-    const struct config_domain *domain = config_domain_find(e->cfg, choice_out->route->pattern);
-    if (domain != NULL && config_domain_has_aliases(domain)) {
+    const struct config_domain *domain =
+        choice_out->route->is_domain ? config_domain_find(e->cfg, choice_out->route->pattern) : NULL;
+    if (domain != NULL ? config_domain_has_aliases(domain) : config_has_asked_ways(e->cfg)) {
         choice_out->kind = ROUTE_CHOICE_LANE;
         choice_out->lane = LANE_EXPAND;
     }

@@ -85,6 +85,7 @@ struct job_child {
     struct job_child *next;
     enum child_kind kind;
     struct bytes text, address, owner, as;
+    struct bytes via; /* its route by a lookup; empty: that of the configuration */
 };
 
 struct job_rcpt {
@@ -212,6 +213,9 @@ void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *m
 struct bytes path_domain(struct bytes path);
 /* The lane of a forward-path, in `lane_room`; a route that is an error or cannot be named comes back as ROUTE_CHOICE_ERROR. */
 RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out);
+/* The same by what a lookup says of it, in the words of `via`. */
+RESULT engine_route_via(
+    struct engine *e, struct bytes path, struct bytes via, struct buf *lane_room, struct route_choice *choice_out);
 
 /* The same for a recipient that may have alias data: those of a domain that has some go to LANE_EXPAND first. */
 RESULT engine_route_first(

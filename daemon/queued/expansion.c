@@ -22,6 +22,7 @@ RESULT expansion_child_take(struct job *job, struct job_rcpt *at, const struct m
     TRY(arena_copy(&job->arena, m->address, &child->address));
     TRY(arena_copy(&job->arena, bytes_head(m->owner, ADDRESS_SIZE_MAX), &child->owner));
     TRY(arena_copy(&job->arena, m->as, &child->as));
+    TRY(arena_copy(&job->arena, m->via, &child->via));
     if (at->children == NULL)
         at->children_end = &at->children;
     *at->children_end = child;
@@ -71,6 +72,8 @@ static RESULT child_route(struct engine *e, const struct job_child *child, const
     const char *prefix = child->kind == CHILD_FILE ? "file:" : child->kind == CHILD_MAILBOX ? "mailbox" : "pipe:";
     struct bytes text = child->kind == CHILD_MAILBOX ? BYTES_NONE : child->text;
 
+    if (child->kind == CHILD_ADDRESS && child->via.size > 0)
+        return engine_route_via(e, rcpt->forward_path, child->via, lane, choice);
     if (child->kind == CHILD_ADDRESS)
         return engine_route(e, rcpt->forward_path, lane, choice);
     if (child->kind == CHILD_FORWARD)

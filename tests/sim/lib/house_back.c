@@ -27,7 +27,10 @@ static void on_lookup_question(void *ctx, const struct msg *m)
         return;
     look(&house.lookup);
     answer.rcpt_answer.session = m->rcpt_ask.session;
-    answer.rcpt_answer.known = lookup_known(&house.lookup.desk, m->rcpt_ask.path);
+    enum rcpt_known known;
+    if (!lookup_known(&house.lookup.desk, m->rcpt_ask.path, &known)) /* its configurations have no lookups to wait for */
+        abort();
+    answer.rcpt_answer.known = known;
     channel_send(*channel, &answer);
 }
 

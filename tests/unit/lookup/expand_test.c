@@ -224,7 +224,7 @@ static void answers_at_rcpt(void **state)
 
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const struct config_domain *d = config_domain_find(b->cfg, bytes_of(cases[i].domain));
-        enum book_answer got = book_ask(&b->book, d, bytes_of(cases[i].local), NULL, NULL);
+        enum book_answer got = book_ask(&b->book, d, d->name, bytes_of(cases[i].local), NULL, NULL);
         if (got != cases[i].answer)
             fail_msg("%s@%s: %d", cases[i].local, cases[i].domain, got);
     }
