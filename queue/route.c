@@ -379,9 +379,34 @@ static const struct route *route_lookup(const struct route_table *table, bool wi
     return &table->items[low];
 }
 
-static const struct route *route_find(const struct route_table *table, struct bytes domain)
+static const struct route *sender_find(const struct route_table *table, struct bytes sender)
 {
-    const struct route *found = route_lookup(table, false, domain);
+    static const struct bytes from = BYTES_INIT("from:");
+    uint8_t octets[sizeof "from:" + ADDRESS_SIZE_MAX];
+    ptrdiff_t at = bytes_rindex(sender, '@');
+    const struct route *found = NULL;
+    struct buf key = BUF(octets);
+
+    for (int whole = 1; whole >= 0 && found == NULL && at != BYTES_NOT_FOUND; whole--) {
+        buf_reset(&key);
+        if (is_ok(buf_put(&key, from)) && is_ok(put_lower(&key, bytes_after(sender, whole ? 0 : (size_t)at))))
+            found = route_lookup(table, false, buf_bytes(&key));
+    }
+    return found;
+}
+
+/* `path` and `sender` may be empty: then the domain alone decides. */
+static const struct route *route_find_for(
+    const struct route_table *table, struct bytes domain, struct bytes path, struct bytes sender)
+{
+    uint8_t octets[ADDRESS_SIZE_MAX];
+    struct buf lower = BUF(octets);
+    const struct route *found = NULL;
+
+    if (path.size > 0 && is_ok(put_lower(&lower, path)))
+        found = route_lookup(table, false, buf_bytes(&lower));
+    if (found == NULL)
+        found = route_lookup(table, false, domain);
 
     /* The dots of an address literal part no labels: only its own name and "*" fit it. */
     if (found == NULL && domain.data[0] != '[') {
@@ -390,9 +415,16 @@ static const struct route *route_find(const struct route_table *table, struct by
                 found = route_lookup(table, true, bytes_after(domain, i));
     }
     if (found == NULL)
+        found = sender_find(table, sender);
+    if (found == NULL)
         found = route_lookup(table, true, BYTES_NONE);
     ASSERT(found != NULL); /* the configuration ends every table with "*" */
     return found;
+}
+
+static const struct route *route_find(const struct route_table *table, struct bytes domain)
+{
+    return route_find_for(table, domain, BYTES_NONE, BYTES_NONE);
 }
 
 RESULT
@@ -441,6 +473,20 @@ route_choose(
     if (domain.size == 0)
         return FAIL(CODE_SYNTAX, "an address without a domain has no route");
     return route_take(route_find(table, domain), domain, lane_out, choice_out);
+}
+
+RESULT route_choose_for(const struct route_table *table, struct bytes path, struct bytes sender, struct buf *lane_out,
+    struct route_choice *choice_out)
+{
+    ptrdiff_t at = bytes_rindex(path, '@');
+    uint8_t octets[DOMAIN_SIZE_MAX];
+    struct buf domain = BUF(octets);
+
+    if (at == BYTES_NOT_FOUND || (size_t)at + 1 == path.size)
+        return FAIL(CODE_SYNTAX, "an address without a domain has no route");
+    TRY(put_lower(&domain, bytes_after(path, (size_t)at + 1)));
+    return route_take(
+        route_find_for(table, buf_bytes(&domain), path, sender), buf_bytes(&domain), lane_out, choice_out);
 }
 
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain)

@@ -2,7 +2,8 @@
  *
  * For: queued at the moment a recipient is stored, `queuectl route`. Not for: MX look-ups (dns/mx.h), which happen when a
  * lane's job runs.
- * Patterns: "example.net" before "*.example.net" before "*"; a `domain` block wins over a `route` of the same name.
+ * Patterns: "user@example.net" before "example.net" before "*.example.net"; then the sender's, "from:user@example.org" before
+ * "from:@example.org"; then "*". A `domain` block wins over a `route` of the same name, an address over its domain's block.
  *   struct route_choice choice;
  *   route_choose(&cfg->routes, domain, &lane_room, &choice);
  *   if (choice.kind == ROUTE_LANE) ... choice.lane is "mx:example.org"
@@ -83,6 +84,9 @@ void route_table_sort(struct route *items, size_t count);
  * The lane of a HOLD is the MX of the domain: where it goes when the postmaster releases it. DISCARD and ERROR have none. */
 RESULT route_choose(
     const struct route_table *table, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
+/* The same for an address and its sender, both local@domain in any case, the domains as A-labels; `sender` may be empty. */
+RESULT route_choose_for(const struct route_table *table, struct bytes path, struct bytes sender, struct buf *lane_out,
+    struct route_choice *choice_out);
 /* The same for a route that is known already. */
 RESULT route_take(
     const struct route *route, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);

@@ -142,7 +142,8 @@ static void route_print(const struct tool *t, const char *address, const struct 
 enum tool_exit tool_route(const struct tool *t, const char *address)
 {
     uint8_t ascii_room[DOMAIN_SIZE_MAX + 1], lower_room[DOMAIN_SIZE_MAX + 1], lane_room[LANE_NAME_SIZE_MAX];
-    struct buf ascii = BUF(ascii_room), lower = BUF(lower_room), lane = BUF(lane_room);
+    uint8_t whole_room[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
+    struct buf ascii = BUF(ascii_room), lower = BUF(lower_room), lane = BUF(lane_room), whole = BUF(whole_room);
     struct bytes path = bytes_of(address), domain;
     ptrdiff_t at = bytes_rindex(path, '@');
     struct route_choice choice;
@@ -157,7 +158,9 @@ enum tool_exit tool_route(const struct tool *t, const char *address)
         domain = buf_bytes(&ascii);
     }
     if (is_ok(r))
-        r = route_choose(&t->cfg->routes, domain, &lane, &choice);
+        r = at <= 0 || !is_ok(buf_put(&whole, bytes_head(path, (size_t)at + 1))) || !is_ok(buf_put(&whole, domain))
+                ? route_choose(&t->cfg->routes, domain, &lane, &choice)
+                : route_choose_for(&t->cfg->routes, buf_bytes(&whole), BYTES_NONE, &lane, &choice);
     if (!is_ok(r)) {
         fprintf(stderr, "%s: %s\n", t->program, r.why);
         return TOOL_USAGE;

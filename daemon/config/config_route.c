@@ -1,11 +1,36 @@
 /* The route blocks; the table they make together with the domains. */
 #include "daemon/config/reader.h"
 
+/* "user@example.net", "from:user@example.org" or "from:@example.org". */
+static RESULT address_pattern_read(struct reader *r, const struct config_tree_block *block, struct route *route)
+{
+    static const struct bytes from = BYTES_INIT("from:");
+    bool is_sender = bytes_starts(block->title, from);
+    struct bytes address = bytes_after(block->title, is_sender ? from.size : 0), domain;
+    ptrdiff_t at = bytes_rindex(address, '@');
+    uint8_t octets[ADDRESS_SIZE_MAX + sizeof "from:"];
+    struct buf pattern = BUF(octets);
+    const char *why = "an address";
+    bool good = (at > 0 || is_sender) && is_ok(reader_name(r, bytes_after(address, (size_t)at + 1), &domain, &why)) &&
+                (!is_sender || is_ok(buf_put(&pattern, from)));
+
+    for (ptrdiff_t i = 0; i <= at && good; i++)
+        good = is_ok(buf_put_octet(&pattern, octet_lower(address.data[i])));
+    if (!good || !is_ok(buf_put(&pattern, domain)) || pattern.size > ADDRESS_SIZE_MAX)
+        return READER_FAIL(r, block->line,
+            "route: found \"%.200s\", expected \"user@example.net\", \"from:user@example.org\" or "
+            "\"from:@example.org\"",
+            (const char *)block->title.data);
+    return reader_keep(r->cfg, buf_bytes(&pattern), &route->pattern);
+}
+
 static RESULT pattern_read(struct reader *r, const struct config_tree_block *block, struct route *route)
 {
     struct bytes name = block->title;
     const char *why;
 
+    if (bytes_index(name, '@') != BYTES_NOT_FOUND)
+        return address_pattern_read(r, block, route);
     route->wildcard = bytes_equal(name, BYTES("*")) || bytes_starts(name, BYTES("*."));
     if (bytes_equal(name, BYTES("*")))
         return reader_keep(r->cfg, BYTES(""), &route->pattern);
@@ -50,6 +75,10 @@ static RESULT route_read(struct reader *r, const struct config_tree_block *block
     if (route->credentials.size > 0 && route->tls == ROUTE_TLS_NONE && !route->auth_without_tls)
         return READER_FAIL(r, reader_cell(block, "credentials")->line,
             "credentials: found with tls = 'none', expected another or auth_without_tls = true");
+    const struct config_tree_cell *of_mx = port != NULL ? port : reader_cell(block, "tls");
+    if (of_mx != NULL && route->target.kind == ROUTE_MX && bytes_index(route->pattern, '@') != BYTES_NOT_FOUND)
+        return READER_FAIL(r, of_mx->line,
+            "port and tls of via = \"mx\" belong to the recipients' domain; expected none in a route for an address");
     if (port != NULL && route->target.kind != ROUTE_MX)
         return READER_FAIL(r, port->line, "port: found with via = '%s', expected only with via = \"mx\"",
             via != NULL ? (const char *)via->text.data : "");

@@ -282,14 +282,20 @@ static RESULT routed(struct result r, struct route_choice *choice_out)
     return OK;
 }
 
-RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out)
+RESULT engine_route(
+    struct engine *e, struct bytes sender, struct bytes path, struct buf *lane_room, struct route_choice *choice_out)
 {
-    uint8_t octets[DOMAIN_SIZE_MAX];
-    struct buf room = BUF(octets);
-    struct bytes domain;
+    uint8_t octets[DOMAIN_SIZE_MAX], path_octets[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
+    struct buf room = BUF(octets), whole = BUF(path_octets);
+    struct bytes domain, local_part = bytes_head(path, path.size - path_domain(path).size);
     struct result r = route_domain(e, path, &room, &domain);
 
-    return routed(is_ok(r) ? route_choose(&e->cfg->routes, domain, lane_room, choice_out) : r, choice_out);
+    if (is_ok(r) &&
+        (local_part.size == path.size || !is_ok(buf_put(&whole, local_part)) || !is_ok(buf_put(&whole, domain))))
+        return routed(route_choose(&e->cfg->routes, domain, lane_room, choice_out), choice_out);
+    if (is_ok(r))
+        r = route_choose_for(&e->cfg->routes, buf_bytes(&whole), sender, lane_room, choice_out);
+    return routed(r, choice_out);
 }
 
 RESULT engine_route_via(
@@ -308,10 +314,10 @@ RESULT engine_route_via(
     return routed(is_ok(r) ? route_take(route, domain, lane_room, choice_out) : r, choice_out);
 }
 
-RESULT engine_route_first(
-    struct engine *e, const struct recipient *rcpt, struct buf *lane_room, struct route_choice *choice_out)
+RESULT engine_route_first(struct engine *e, struct bytes sender, const struct recipient *rcpt, struct buf *lane_room,
+    struct route_choice *choice_out)
 {
-    TRY(engine_route(e, rcpt->forward_path, lane_room, choice_out));
+    TRY(engine_route(e, sender, rcpt->forward_path, lane_room, choice_out));
     if (choice_out->route == NULL || bytes_equal(rcpt->lane, BYTES(RECIPIENT_LANE_FINAL)))
         return OK;
     const struct config_domain *domain =

@@ -211,15 +211,16 @@ void engine_effects_play(struct engine *e);
 void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *msg);
 /* Where a forward-path goes: the part behind the last @, in the lower case that inbound gave it. */
 struct bytes path_domain(struct bytes path);
-/* The lane of a forward-path, in `lane_room`; a route that is an error or cannot be named comes back as ROUTE_CHOICE_ERROR. */
-RESULT engine_route(struct engine *e, struct bytes path, struct buf *lane_room, struct route_choice *choice_out);
+/* The lane of a forward-path of mail from `sender`, in `lane_room`; a route that is an error or cannot be named comes back as ROUTE_CHOICE_ERROR. */
+RESULT engine_route(struct engine *e, struct bytes sender, struct bytes path, struct buf *lane_room,
+    struct route_choice *choice_out);
 /* The same by what a lookup says of it, in the words of `via`. */
 RESULT engine_route_via(
     struct engine *e, struct bytes path, struct bytes via, struct buf *lane_room, struct route_choice *choice_out);
 
 /* The same for a recipient that may have alias data: those of a domain that has some go to LANE_EXPAND first. */
-RESULT engine_route_first(
-    struct engine *e, const struct recipient *rcpt, struct buf *lane_room, struct route_choice *choice_out);
+RESULT engine_route_first(struct engine *e, struct bytes sender, const struct recipient *rcpt, struct buf *lane_room,
+    struct route_choice *choice_out);
 #define LANE_EXPAND BYTES("expand")
 /* Whether what is delivered to the path may be forwarded by its user: its domain has system_users. */
 bool engine_may_forward(const struct engine *e, struct bytes path);

@@ -66,18 +66,19 @@ static RESULT child_refused(struct route_choice *choice)
     return OK;
 }
 
-static RESULT child_route(struct engine *e, const struct job_child *child, const struct recipient *rcpt,
-    struct buf *lane, struct route_choice *choice)
+static RESULT child_route(struct engine *e, struct bytes reverse_path, const struct job_child *child,
+    const struct recipient *rcpt, struct buf *lane, struct route_choice *choice)
 {
+    struct bytes sender = rcpt->sender.size > 0 ? rcpt->sender : reverse_path;
     const char *prefix = child->kind == CHILD_FILE ? "file:" : child->kind == CHILD_MAILBOX ? "mailbox" : "pipe:";
     struct bytes text = child->kind == CHILD_MAILBOX ? BYTES_NONE : child->text;
 
     if (child->kind == CHILD_ADDRESS && child->via.size > 0)
         return engine_route_via(e, rcpt->forward_path, child->via, lane, choice);
     if (child->kind == CHILD_ADDRESS)
-        return engine_route(e, rcpt->forward_path, lane, choice);
+        return engine_route(e, sender, rcpt->forward_path, lane, choice);
     if (child->kind == CHILD_FORWARD)
-        return engine_route_first(e, rcpt, lane, choice);
+        return engine_route_first(e, sender, rcpt, lane, choice);
     *choice = (struct route_choice){.kind = ROUTE_CHOICE_LANE, .lane = LANE_EXPAND};
     if (child->kind == CHILD_UNKNOWN)
         return OK;
@@ -201,7 +202,7 @@ static RESULT child_apply(
     b->owned = b->owned || child->owner.size > 0;
     if (rcpt.forward_path.size == 0 || rcpt.forward_path.size > ADDRESS_SIZE_MAX)
         return FAIL(CODE_CORRUPT, "a child without an address"); /* looked at before: dispatch.c */
-    TRY(child_route(e, child, &rcpt, &lane, &choice));
+    TRY(child_route(e, b->head->reverse_path, child, &rcpt, &lane, &choice));
     if (choice.kind != ROUTE_CHOICE_DISCARD && (child->kind != CHILD_FORWARD || !bytes_equal(choice.lane, LANE_EXPAND)))
         TRY(expansion_remember(e, b->head->id, rcpt.forward_path, choice.lane, &fresh));
     if (!fresh)

@@ -388,7 +388,7 @@ static RESULT publish_recipient(
     *kept_out = false;
     if (bytes_equal(at->rcpt.lane, BYTES(RECIPIENT_LANE_REFUSED)))
         return publish_refused(e, tx, at, &(struct route_choice){.kind = ROUTE_CHOICE_ERROR}, now);
-    TRY(engine_route_first(e, &at->rcpt, &lane, &choice));
+    TRY(engine_route_first(e, tx->head.reverse_path, &at->rcpt, &lane, &choice));
     if (choice.kind == ROUTE_CHOICE_DISCARD)
         return effect_add(
             e, &(struct effect){.kind = EFFECT_DISCARDED, .id = tx->id, .n = at->rcpt.n, .to = at->rcpt.forward_path});
@@ -418,7 +418,7 @@ static RESULT publish_expands(struct engine *e, const struct tx *tx, bool *expan
         struct buf lane = BUF(room);
         struct route_choice choice;
 
-        TRY(engine_route_first(e, &at->rcpt, &lane, &choice));
+        TRY(engine_route_first(e, tx->head.reverse_path, &at->rcpt, &lane, &choice));
         *expands_out = (choice.kind == ROUTE_CHOICE_LANE && bytes_equal(choice.lane, LANE_EXPAND)) ||
                        engine_may_forward(e, at->rcpt.forward_path);
     }

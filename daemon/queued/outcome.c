@@ -400,7 +400,7 @@ RESULT outcome_notify(struct engine *e, enum dsn_kind kind, const struct envelop
     TRY(dsn_write(&body,
         &(struct dsn_config){.hostname = e->cfg->hostname, .return_size_max = e->cfg->dsn_return_size_max}, &report,
         &body_type, &utf8));
-    TRY(engine_route_first(e, &(struct recipient){.forward_path = to}, &lane, &choice));
+    TRY(engine_route_first(e, BYTES_NONE, &(struct recipient){.forward_path = to}, &lane, &choice));
     if (choice.kind == ROUTE_CHOICE_DISCARD || choice.kind == ROUTE_CHOICE_ERROR)
         return effect_add(e, &(struct effect){.kind = EFFECT_DOUBLE_BOUNCE,
                                  .id = head->id,

@@ -490,7 +490,7 @@ static RESULT alert_rows(struct engine *e, void *context, struct walltime now, u
     (void)count_out;
     TRY(buf_put_str(&to, "postmaster@"));
     TRY(buf_put(&to, e->cfg->hostname));
-    TRY(engine_route_first(e, &(struct recipient){.forward_path = buf_bytes(&to)}, &lane, &choice));
+    TRY(engine_route_first(e, BYTES_NONE, &(struct recipient){.forward_path = buf_bytes(&to)}, &lane, &choice));
     if (choice.kind == ROUTE_CHOICE_DISCARD || choice.kind == ROUTE_CHOICE_ERROR)
         return OK; /* nobody reads it; the event is in the log */
     TRY(engine_take_id(e, &id));

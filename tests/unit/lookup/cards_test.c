@@ -171,8 +171,8 @@ static void a_waiter_may_leave_at_any_time(void **state)
 
 static void a_database_runs_no_commands(void **state)
 {
-    static const char *const bad[] = {"|/bin/sh", "/etc/passwd", ":include:/etc/passwd", "a@b.test, |x", "", "a b@c",
-        "\"open"};
+    static const char *const bad[] = {
+        "|/bin/sh", "/etc/passwd", ":include:/etc/passwd", "a@b.test, |x", "", "a b@c", "\"open"};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {

@@ -44,7 +44,8 @@ static void bounds_are_told(void **state)
     (void)state;
     assert_int_equal(CODE_GONE, query_sql(BYTES("%u"), BYTES("@c.test"), '?', &sql, &values).code);
     buf_reset(&sql);
-    assert_int_equal(CODE_FULL, query_sql(BYTES("%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a"), BYTES("k"), '?', &sql, &values).code);
+    assert_int_equal(
+        CODE_FULL, query_sql(BYTES("%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a"), BYTES("k"), '?', &sql, &values).code);
     assert_int_equal(CODE_FULL, query_sql(BYTES("SELECT"), BYTES("k"), '?', &little, &values).code);
     buf_reset(&little);
     assert_int_equal(CODE_FULL, query_ldap(BYTES("%a"), BYTES("****"), &little).code);
