@@ -1,12 +1,20 @@
 #!/usr/bin/python3
 """SMTP smuggling: content that a lax server behind us could read as two messages. Each form goes through us to a receiver that takes bare
-LF and CR for line ends. Either the client is refused, or exactly one message arrives whose content no line reader can split."""
+LF and CR for line ends, to Postfix with and without smtpd_forbid_bare_newline, and to Exim. Either the client is refused, or exactly one message arrives whose content no line reader can split."""
+import glob
+import os
 import re
+import shutil
 import socket
+import subprocess
+import unittest
 
 import support  # noqa: F401
+import case
+import postfix
 from case import Case, main
 from ports import free_port
+from waiting import wait_until
 
 ENDS = {  # what could stand for CRLF.CRLF
     "LF.LF": b"\n.\n", "LF.CRLF": b"\n.\r\n", "CRLF.LF": b"\r\n.\n", "CR.CR": b"\r.\r", "CR.CRLF": b"\r.\r\n",
@@ -66,8 +74,9 @@ class Smuggling(Case):
             pass
         return replies, sum(line.startswith(b"250 2.0.0 ok: queued") for line in replies)
 
-    def test_forms(self):
-        refused, carried, forms = 0, [], 0
+    def say_forms(self):
+        """Says all forms; how many there are, and the numbers of those that were taken."""
+        carried, forms = [], 0
         for name, end in ENDS.items():
             for way in ("data", "bdat"):
                 forms += 1
@@ -86,8 +95,6 @@ class Smuggling(Case):
                     self.assertFalse([r for r in replies if b"evil" in r or r.startswith(b"354")], replies)
                     if accepted:
                         carried.append(forms)
-                    else:
-                        refused += 1
         # commands split by what is no line end
         for n, glue in enumerate((b"\n", b"\r", b"\0", b"\n\r", b"\r\0\n")):
             with self.subTest(command=glue):
@@ -99,6 +106,11 @@ class Smuggling(Case):
                 replies, _ = self.outcome(s, f)
                 self.assertFalse([r for r in replies if b"2.1.5" in r], replies)
         self.m.wait_empty(120)
+        self.assertGreaterEqual(forms, 40)
+        return forms, carried
+
+    def test_forms(self):
+        forms, carried = self.say_forms()
         got = {m.recipients[0]: m for m in self.sink_.messages}
         self.assertEqual(len(carried), len(self.sink_.messages), "one message each")
         self.assertEqual({f"n{n}@two.test" for n in carried}, set(got))
@@ -106,8 +118,94 @@ class Smuggling(Case):
             self.assertEqual("a@here.test", m.sender)
             self.assertEqual(1, lax_messages(m.content), (name, m.content))
             self.assertIn(b"haha", m.content)
-        print(f"{forms} forms: {refused} refused, {len(carried)} carried as the one message that they are")
-        self.assertGreaterEqual(forms, 40)
+        print(f"{forms} forms: {forms - len(carried)} refused, {len(carried)} carried as the one message that they are")
+
+    def through(self, port, folder):
+        """All forms to the server at 127.0.0.3, which keeps one file a message below folder: a Maildir's, or Exim's -H beside its -D."""
+        self.m.stop()
+        self.m = self.mansio(dns=self.dns(ZONE.replace("127.0.0.2", "127.0.0.3")), mx_port=port)
+        forms, carried = self.say_forms()
+
+        def files():
+            return glob.glob(f"{folder}/box/new/*") + glob.glob(f"{folder}/spool/input/*-H")
+        # What it refuses itself (a bare LF that it does not like) came back to the sender; nothing may have been split.
+        delivered = {e["to"] for e in self.m.events("delivered")}
+        self.assertGreater(len(delivered), len(carried) // 2)
+        wait_until(lambda: len(files()) >= len(delivered), 30, lambda: f"{len(files())} of {len(delivered)}")
+        contents = []
+        for path in files():
+            with open(path, "rb") as f:
+                contents.append(f.read())
+            if path.endswith("-H"):
+                with open(path[:-1] + "D", "rb") as f:
+                    contents[-1] += f.read()
+        self.assertEqual(len(delivered), len(contents), "one message each")
+        for content in contents:
+            self.assertIn(b"Subject: first", content)
+            self.assertNotIn(b"evil@here.test", content.split(b"Subject: first")[0], "nothing has another sender")
+        return f"{forms} forms, {len(carried)} carried, {len(contents)} messages"
+
+    @unittest.skipIf(postfix.missing_server(), postfix.missing_server())
+    def test_postfix(self):
+        for forbid in ("yes", "no"):
+            with self.subTest(smtpd_forbid_bare_newline=forbid):
+                boxes, port = self.subfolder("boxes-" + forbid), free_port()
+                os.chmod(boxes, 0o777)
+                postfix.Postfix(self, f"""
+virtual_mailbox_domains = two.test
+virtual_mailbox_base = {boxes}
+virtual_mailbox_maps = static:box/
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_transport = virtual
+smtpd_forbid_bare_newline = {forbid}
+""", hostname="mx.two.test", address="127.0.0.3", port=port)
+                print(f"Postfix, smtpd_forbid_bare_newline = {forbid}: " + self.through(port, boxes))
+
+    @unittest.skipUnless(case.IS_ROOT and shutil.which("exim4"), "needs Exim and root")
+    def test_exim(self):
+        folder, port = self.subfolder("exim"), free_port()
+        os.chmod(folder, 0o777)
+        conf = self.file("exim.conf", f"""spool_directory = {folder}/spool
+log_file_path = {folder}/log/%slog
+pid_file_path = {folder}/exim.pid
+primary_hostname = mx.two.test
+local_interfaces = 127.0.0.3
+daemon_smtp_ports = {port}
+tls_advertise_hosts =
+rfc1413_hosts =
+host_lookup =
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+queue_only = true
+begin routers
+box:
+driver = accept
+transport = box
+begin transports
+box:
+driver = appendfile
+file = /dev/null
+""")
+        os.chown(conf, 0, 0)
+        for name in ("spool", "log"):
+            os.mkdir(f"{folder}/{name}")
+            shutil.chown(f"{folder}/{name}", "Debian-exim", "Debian-exim")
+        exim = subprocess.Popen(["exim4", "-C", conf, "-bdf"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE)
+        self.addCleanup(exim.stderr.close)
+        self.addCleanup(exim.wait)
+        self.addCleanup(exim.terminate)
+
+        def greets():
+            self.assertIsNone(exim.poll(), "Exim ended")
+            try:
+                with socket.create_connection(("127.0.0.3", port), 2) as s:
+                    return s.recv(4) == b"220 "
+            except OSError:
+                return False
+        wait_until(greets, 20)
+        print("Exim: " + self.through(port, folder))
 
 
 if __name__ == "__main__":
