@@ -60,8 +60,7 @@ class Postfix:
             os.mkdir(os.path.join(self.queue, name))
             shutil.chown(os.path.join(self.queue, name), OWNER, DROP_GROUP)
             os.chmod(os.path.join(self.queue, name), mode)
-        with open(os.path.join(self.conf, "main.cf"), "w") as f:
-            f.write(f"""compatibility_level = 3.7
+        self._write_main(f"""compatibility_level = 3.7
 myhostname = {hostname}
 mydestination =
 mynetworks = 127.0.0.0/8
@@ -117,6 +116,18 @@ postlog unix-dgram n - n - 1 postlogd
                                         start_new_session=True)
         test.addCleanup(self.close)
         wait_until(self._greets, 20, lambda: "Postfix's greeting\n" + self.log())
+
+    def _write_main(self, text):
+        """Each setting once: Postfix warns of another, and too many warnings at a start fill the socket of its log."""
+        settings, name = {}, None
+        for line in text.splitlines():
+            if line[:1].isspace() and name:
+                settings[name] += "\n" + line
+            elif line and not line.startswith("#"):
+                name = line.partition("=")[0].strip()
+                settings[name] = line
+        with open(os.path.join(self.conf, "main.cf"), "w") as f:
+            f.write("\n".join(settings.values()) + "\n")
 
     def _greets(self):
         import socket
