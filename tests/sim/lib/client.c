@@ -4,12 +4,16 @@
 
 #include "tests/sim/lib/house.h"
 #include "tests/sim/lib/kin.h"
+#include "tests/sim/lib/login.h"
 
 enum { CLIENT_PATIENCE_MS = 90 * MINUTE, RCPTS_MAX = 200, BDAT_CHUNK = 20000 };
 
 enum client_state {
     CLIENT_GREETING,
     CLIENT_EHLO,
+    CLIENT_XCLIENT,
+    CLIENT_STARTTLS,
+    CLIENT_AUTH,
     CLIENT_MAIL,
     CLIENT_RCPT,
     CLIENT_DATA,
@@ -32,10 +36,17 @@ struct client {
     struct heap_buf wire; /* the content as it travels */
     size_t wire_at;
     unsigned bdat_replies;
+    uint32_t number;            /* its EHLO names it */
+    struct dns_address address; /* who it is, however it comes */
+    enum house_door door;
+    bool wants_tls, has_tls, wants_login, logged_in, xclient;
+    bool offered_tls, offered_auth; /* by the last EHLO */
+    struct login login;
     bool content_dropped; /* it must be sent, but nothing of it is wanted */
 };
 
 static size_t clients_open;
+static uint32_t clients_ever;
 
 static void client_go_on(struct client *c);
 static void mail_begin(struct client *c);
@@ -141,10 +152,39 @@ static void body_spoil(struct letter *l)
     heap_buf_put(&l->body, bytes_of(evil[world_below(COUNT_OF(evil))]));
 }
 
-static void letter_write(struct letter *l, bool eight_bit)
+/* Some of those who stand for nobody else are named in Bcc, and in no other field; the rest in To. */
+static void recipients_write(struct letter *l)
 {
-    heap_buf_put_text(&l->body, "From: <%s>\r\nSubject: letter %u\r\nMessage-ID: <%u@sim.test>\r\nX-Sim: %u\r\n",
-        l->from, l->number, l->number, l->number);
+    unsigned chance = world_chance(500) ? 0 : 400;
+    struct heap_buf to = {0}, bcc = {0};
+
+    for (uint32_t i = 0; i < l->rcpt_count; i++) {
+        struct fate *f = &l->fates[i];
+        f->blind = !f->expands && world_chance(chance);
+        struct heap_buf *field = f->blind ? &bcc : &to;
+        heap_buf_put_text(field, "%s%s", field->size > 0 ? ",\r\n " : f->blind ? "Bcc: " : "To: ", f->address);
+    }
+    if (bcc.size > 0)
+        world_fault(FAULT_CLIENT_BLIND);
+    for (unsigned i = 0, first = world_chance(500); i < 2; i++) {
+        struct heap_buf *field = i == first ? &bcc : &to;
+        heap_buf_put(&l->body, heap_buf_bytes(field));
+        heap_buf_put(&l->body, field->size > 0 ? BYTES("\r\n") : BYTES_NONE);
+    }
+    heap_buf_free(&to);
+    heap_buf_free(&bcc);
+}
+
+static void letter_write(struct letter *l, bool addressed, bool eight_bit)
+{
+    heap_buf_put_text(&l->body, "From: <%s>\r\nSubject: letter %u\r\n", l->from, l->number);
+    if (addressed)
+        recipients_write(l);
+    if (!l->submitted || world_chance(700))
+        heap_buf_put_text(&l->body, "Message-ID: <%u@sim.test>\r\n", l->number);
+    if (l->submitted && world_chance(300))
+        heap_buf_put_text(&l->body, "Date: Tue, 1 Jan 2026 00:00:00 +0000\r\n");
+    heap_buf_put_text(&l->body, "X-Sim: %u\r\n", l->number);
     if (world_chance(200))
         heap_buf_put_text(&l->body, "Received: from somewhere by elsewhere;\r\n\tTue, 1 Jan 2026 00:00:00 +0000\r\n");
     heap_buf_put_text(&l->body, "\r\nBODY-MARK-%u\r\n", l->number);
@@ -153,11 +193,18 @@ static void letter_write(struct letter *l, bool eight_bit)
         body_spoil(l);
 }
 
-static struct letter *letter_any(bool stranger, bool *eight_bit_out)
+/* May send to nobody but us. */
+static bool is_foreign(const struct client *c)
+{
+    return c->stranger && !c->logged_in;
+}
+
+static struct letter *letter_any(const struct client *c, bool *eight_bit_out)
 {
     static const uint8_t notifies[] = {0, 0, 0, 0, DSN_NOTIFY_NEVER, DSN_NOTIFY_FAILURE, DSN_NOTIFY_SUCCESS,
         DSN_NOTIFY_DELAY, DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE | DSN_NOTIFY_DELAY};
     uint32_t count = rcpt_count_any();
+    bool stranger = is_foreign(c);
     char from[80];
 
     sender_any(from, sizeof from);
@@ -178,7 +225,13 @@ static struct letter *letter_any(bool stranger, bool *eight_bit_out)
     if (dsn && world_chance(500))
         l->ret = world_chance(500) ? DSN_RET_HDRS : DSN_RET_FULL;
     *eight_bit_out = world_chance(150);
-    letter_write(l, *eight_bit_out);
+    l->client = c->number;
+    l->submitted = c->door != DOOR_RELAY;
+    if (l->submitted) {
+        world_fault(FAULT_CLIENT_SUBMITTED);
+        l->sender = c->logged_in ? login_sender(bytes_of(c->login.user)) : NULL;
+    }
+    letter_write(l, c->door != DOOR_SUBMISSIONS && world_chance(400), *eight_bit_out);
     return l;
 }
 
@@ -380,7 +433,7 @@ static void mail_begin(struct client *c)
     bool eight_bit;
 
     c->letters_left--;
-    c->letter = letter_any(c->stranger, &eight_bit);
+    c->letter = letter_any(c, &eight_bit);
     c->bdat = world_chance(250);
     c->rcpt_at = c->rcpt_ok = 0;
     c->content_dropped = false;
@@ -426,12 +479,12 @@ static void on_rcpt_reply(struct client *c, unsigned code)
         f->accepted = true;
         if (nobody)
             world_wrong("%s is accepted, who is nobody", f->address);
-        if (c->stranger && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL)
+        if (is_foreign(c) && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL)
             world_wrong("a stranger may send to %s", f->address);
         if (d->kind == DOMAIN_REFUSED)
             world_wrong("%s is accepted although its route refuses it", f->address);
     } else if (code == 550 && !nobody && d->kind != DOMAIN_REFUSED &&
-               (!c->stranger || d->kind == DOMAIN_HOME || d->kind == DOMAIN_LOCAL)) {
+               (!is_foreign(c) || d->kind == DOMAIN_HOME || d->kind == DOMAIN_LOCAL)) {
         world_wrong("%s is refused: %u", f->address, code);
     }
     if (c->rcpt_at < c->letter->rcpt_count) {
@@ -472,7 +525,11 @@ static void on_final(struct client *c, unsigned code)
 
 static void on_mail_reply(struct client *c, unsigned code)
 {
-    if (code != 250 && code / 100 != 4)
+    bool locked = c->door != DOOR_RELAY && is_foreign(c); /* RFC 6409 4.3: who submits says who he is */
+
+    if (locked && code != 530 && code / 100 != 4)
+        world_wrong("a stranger who has not logged in may submit: %u", code);
+    if (!locked && code != 250 && code / 100 != 4)
         world_wrong("MAIL from <%s> is answered %u", c->letter->from, code);
     c->state = CLIENT_RCPT;
     if (c->pipelines)
@@ -481,6 +538,97 @@ static void on_mail_reply(struct client *c, unsigned code)
         letter_over(c, false);
     else
         say_rcpt(c, &c->letter->fates[0]);
+}
+
+/* --- who it is --- */
+
+static void say_ehlo(struct client *c)
+{
+    c->offered_tls = c->offered_auth = false;
+    say(c, "EHLO c%u.client.test", c->number);
+    c->state = CLIENT_EHLO;
+}
+
+static void say_auth(struct client *c)
+{
+    login_any(&c->login, true);
+    world_fault(c->login.wrong ? FAULT_CLIENT_WRONG_LOGIN : FAULT_CLIENT_LOGIN);
+    say(c, "AUTH %s", login_first(&c->login));
+    c->state = CLIENT_AUTH;
+}
+
+static void after_ehlo(struct client *c)
+{
+    if (c->xclient) {
+        c->xclient = false;
+        say(c, "XCLIENT ADDR=%u.0.113.%u NAME=[UNAVAILABLE] HELO=behind.test", c->address.octets[0],
+            c->address.octets[3]);
+        c->state = CLIENT_XCLIENT;
+    } else if (c->wants_tls && !c->has_tls) {
+        if (!c->offered_tls)
+            world_wrong("STARTTLS is not offered");
+        say(c, "STARTTLS");
+        c->state = CLIENT_STARTTLS;
+    } else if (c->wants_login && !c->logged_in) {
+        if (!c->offered_auth)
+            world_wrong("AUTH is not offered under TLS");
+        say_auth(c);
+    } else {
+        mail_begin(c);
+    }
+}
+
+static void on_xclient_reply(struct client *c, unsigned code)
+{
+    if (code != 220) {
+        world_wrong("XCLIENT is answered %u", code);
+        client_end(c);
+        return;
+    }
+    world_fault(FAULT_CLIENT_XCLIENT);
+    say_ehlo(c);
+}
+
+static void on_starttls_reply(struct client *c, unsigned code)
+{
+    if (code != 220) {
+        world_wrong("STARTTLS is answered %u", code);
+        client_end(c);
+        return;
+    }
+    c->has_tls = true;
+    world_fault(FAULT_CLIENT_TLS);
+    if (!places.calm && world_chance(30))
+        client_abort(c); /* in the middle of the handshake */
+    else
+        say_ehlo(c);
+}
+
+static void on_auth_reply(struct client *c, unsigned code, struct bytes line)
+{
+    if (code == 334) {
+        say(c, "%s", login_next(&c->login, bytes_after(line, 4)));
+        return;
+    }
+    c->logged_in = code == 235;
+    if (c->logged_in && c->login.wrong)
+        world_wrong("%s is let in with a wrong password or proof", c->login.user);
+    if (code == 454 && !house_was_down(0) && !c->login.wrong)
+        world_wrong("a login is put off: %.*s", BYTES_ARG(line));
+    if (code != 235 && code != 535 && code != 454)
+        world_wrong("AUTH is answered %.*s", BYTES_ARG(line));
+    if (code == 535 && !c->login.wrong)
+        world_wrong("%s is not let in with his password", c->login.user);
+    if (c->logged_in || (code == 535 && world_chance(300))) {
+        if (!c->logged_in && is_foreign(c))
+            world_fault(FAULT_CLIENT_NO_LOGIN);
+        mail_begin(c); /* or he tries it without */
+    } else if (code == 535 && world_chance(700)) {
+        say_auth(c);
+    } else {
+        say(c, "QUIT");
+        c->state = CLIENT_QUIT;
+    }
 }
 
 static void on_reply(struct client *c, unsigned code, struct bytes line)
@@ -496,16 +644,24 @@ static void on_reply(struct client *c, unsigned code, struct bytes line)
     case CLIENT_GREETING:
         if (code != 220)
             client_end(c);
-        else {
-            if (!c->early)
-                say(c, "EHLO client.test");
-            c->state = CLIENT_EHLO;
-        }
+        else if (!c->early)
+            say_ehlo(c);
+        c->state = CLIENT_EHLO;
         break;
     case CLIENT_EHLO:
         if (code != 250)
             world_wrong("EHLO is answered %u", code);
-        mail_begin(c);
+        after_ehlo(c);
+        break;
+    case CLIENT_XCLIENT:
+        c->stranger = c->address.octets[0] != 10;
+        on_xclient_reply(c, code);
+        break;
+    case CLIENT_STARTTLS:
+        on_starttls_reply(c, code);
+        break;
+    case CLIENT_AUTH:
+        on_auth_reply(c, code, line);
         break;
     case CLIENT_MAIL:
         on_mail_reply(c, code);
@@ -557,6 +713,10 @@ static void client_go_on(struct client *c)
             client_end(c);
             return;
         }
+        if (c->state == CLIENT_EHLO && line.size > 4) {
+            c->offered_tls = c->offered_tls || bytes_equal(bytes_after(line, 4), BYTES("STARTTLS"));
+            c->offered_auth = c->offered_auth || bytes_starts(bytes_after(line, 4), BYTES("AUTH "));
+        }
         if (line.size <= 3 || line.data[3] != '-')
             on_reply(c, (unsigned)code, line);
         heap_buf_drop(&c->in, (size_t)end + 2);
@@ -598,6 +758,28 @@ static void proxy_v2_put(struct heap_buf *out, const struct dns_address *from)
     heap_buf_put(out, (struct bytes){header, sizeof header});
 }
 
+/* Which listener, and what it does there before its mail. */
+static void door_choose(struct client *c)
+{
+    uint64_t pick = world_below(100);
+
+    c->door = pick < 70 ? DOOR_RELAY : pick < 85 ? DOOR_SUBMISSION : DOOR_SUBMISSIONS;
+    c->wants_tls = c->door != DOOR_RELAY || world_chance(100);
+    c->has_tls = c->door == DOOR_SUBMISSIONS;
+    c->wants_login = c->door != DOOR_RELAY && world_chance(850);
+    c->xclient = c->door == DOOR_RELAY && world_chance(50);
+    if (c->has_tls)
+        world_fault(FAULT_CLIENT_TLS);
+    if (!c->wants_login && c->door != DOOR_RELAY && c->stranger)
+        world_fault(FAULT_CLIENT_NO_LOGIN);
+}
+
+static void tls_trouble(struct client *c)
+{
+    if (c->wants_tls && !places.calm && world_chance(60))
+        net_tls_set(c->net, world_chance(700) ? NET_TLS_FAILS : NET_TLS_HANGS);
+}
+
 void client_start(unsigned letter_count)
 {
     struct net_traits traits = {.delay_ms = world_between(0, 80),
@@ -613,17 +795,22 @@ void client_start(unsigned letter_count)
         .pipelines = world_chance(500),
         .slow = world_chance(30),
         .letters_left = letter_count,
+        .number = ++clients_ever,
+        .address = address,
         .abort_at = UINT64_MAX};
+    door_choose(c);
     c->work = (struct world_timer){.fn = on_work, .ctx = c};
     c->patience = (struct world_timer){.fn = on_patience, .ctx = c};
     struct dns_address balancer = {.family = 4, .octets = {172, 16, 0, 1}};
-    bool proxied = world_chance(100);
-    c->net = house_connect(proxied ? &balancer : &address, &traits);
+    struct dns_address front = {.family = 4, .octets = {172, 17, 0, 1}};
+    bool proxied = c->door == DOOR_RELAY && !c->xclient && world_chance(100);
+    c->net = house_connect(c->door, proxied ? &balancer : c->xclient ? &front : &address, &traits);
     if (c->net == NULL) {
         client_free(c); /* nobody listens */
         return;
     }
     net_take(c->net, &client_net_handler, c);
+    tls_trouble(c);
     world_timer_set(&c->patience, world.now_ms + CLIENT_PATIENCE_MS);
     if (proxied) { /* a load balancer says who it is; in every way that counts it is that one */
         world_fault(FAULT_CLIENT_PROXIED);
@@ -637,16 +824,19 @@ void client_start(unsigned letter_count)
         world_fault(FAULT_CLIENT_SLOW);
     if (!places.calm && world_chance(60))
         c->abort_at = 1 + world_below(world_chance(500) ? 300 : 5000);
+    if (c->door != DOOR_RELAY || c->xclient || c->wants_tls)
+        return;
     if (!places.calm && world_chance(15)) {
         world_fault(FAULT_CLIENT_NEVER_READS);
         c->never_reads = c->pipelines = c->early = true;
         net_pause(c->net, true);
-        say(c, "EHLO client.test");
+        say_ehlo(c);
         mail_begin(c);
     } else if (!places.calm && world_chance(10)) {
         world_fault(FAULT_CLIENT_EARLY);
         c->early = true;
-        say(c, "EHLO client.test");
+        say_ehlo(c);
+        c->state = CLIENT_GREETING;
         send_soon(c);
     }
 }

@@ -14,6 +14,8 @@
 
 enum dial_fate { DIAL_CONNECTS, DIAL_REFUSED, DIAL_HANGS, DIAL_NO_ROUTE };
 
+struct tls_store;
+
 struct edge_ports {
     enum dial_fate (*dial_fate)(const struct conn_dial *to, int64_t *after_ms_out);
     /* The host answers: the near end of the connection. */
@@ -36,5 +38,7 @@ void edge_room_kill(struct conn_room *room);
 size_t edge_conn_unread(const struct conn *c);
 /* Drops what closed connections, loops and channels have left. */
 void edge_fini(void);
+/* A certificate for every name. */
+struct tls_store *edge_tls_store(void);
 
 #endif

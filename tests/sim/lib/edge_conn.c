@@ -408,6 +408,7 @@ void conn_start_tls(struct conn *c, struct tls *tls)
     c->tls_wanted = true;
     c->paused = true;
     heap_buf_free(&c->kept);
+    net_pause(c->net, true); /* what comes meanwhile is the handshake's */
     conn_flush(c);
 }
 

@@ -225,6 +225,7 @@ void house_power_cut(size_t at, uint64_t seed)
         house_kill_outbound(i);
     house_kill_local();
     house_kill_lookup();
+    house_kill_auth();
     int size = snprintf(image, sizeof image, "%.200s.%u", house.path, ++house.generation);
     ASSERT(size > 0 && (size_t)size < sizeof image);
     disk_rebuild(at, seed, image);
@@ -251,6 +252,7 @@ bool house_open(const struct house_setup *setup)
     house.restart = (struct world_timer){.fn = on_queued_restart};
     house.cut = (struct world_timer){.fn = on_cut};
     on_queued_restart(NULL);
+    house_auth_start(&house.auth);
     house_lookup_start(&house.lookup);
     house_local_start(&house.local);
     for (unsigned i = 0; i < HOUSE_INBOUND; i++)
@@ -281,6 +283,8 @@ void house_close(void)
     world_timer_stop(&house.local.dying);
     house_kill_lookup();
     world_timer_stop(&house.lookup.restart);
+    house_kill_auth();
+    world_timer_stop(&house.auth.restart);
     world_timer_stop(&house.restart);
     world_timer_stop(&house.cut);
     loop_free(&house.loop);

@@ -10,6 +10,9 @@
 
 enum { HOUSE_INBOUND = 2, HOUSE_OUTBOUND = 2 };
 
+/* Our listeners, in the order of the configuration: relay, submission with STARTTLS, submission with TLS at once. */
+enum house_door { DOOR_RELAY, DOOR_SUBMISSION, DOOR_SUBMISSIONS, HOUSE_DOORS };
+
 struct house_setup {
     const struct config *cfg;
     const char *path; /* of the queue */
@@ -23,13 +26,14 @@ bool house_open(const struct house_setup *setup);
 void house_close(void);
 
 /* The client's end of a connection to us; NULL when nobody listens. */
-struct net_end *house_connect(const struct dns_address *from, const struct net_traits *traits);
+struct net_end *house_connect(enum house_door door, const struct dns_address *from, const struct net_traits *traits);
 
 void house_kill_inbound(unsigned which);
 void house_kill_outbound(unsigned which);
 void house_kill_queued(void);
 void house_kill_local(void);
 void house_kill_lookup(void);
+void house_kill_auth(void);
 /* In the middle of a call of local: it sends nothing any more, and dies at the end of the turn. */
 void house_local_dies_here(void);
 /* The power is cut after this event, behind all that the disk has seen. */

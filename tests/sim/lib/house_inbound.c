@@ -45,9 +45,13 @@ void house_inbound_start(struct inbound_process *p)
     ASSERT(is_ok(r));
     p->in.depot = depot_new(p->loop, &SESSION_DEPOT_HANDLERS, &p->in);
     p->in.inquiry = inquiry_new(p->loop, session_rcpt_known);
-    if (p->in.depot == NULL || p->in.inquiry == NULL) { /* no memory: it fails and is started again */
+    p->in.clerk = clerk_new(p->loop, session_answered);
+    p->in.tls = edge_tls_store();
+    if (p->in.depot == NULL || p->in.inquiry == NULL ||
+        p->in.clerk == NULL) { /* no memory: it fails and is started again */
         depot_free(&p->in.depot);
         inquiry_free(&p->in.inquiry);
+        clerk_free(&p->in.clerk);
         conn_room_free(&p->in.room);
         loop_free(&p->loop);
         world_timer_set(&p->restart, world.now_ms + SECOND);
@@ -58,6 +62,7 @@ void house_inbound_start(struct inbound_process *p)
     p->up = true;
     house_inbound_link(p);
     house_lookup_meet(p);
+    house_auth_meet(p);
 }
 
 void house_kill_inbound(unsigned which)
@@ -77,12 +82,13 @@ void house_kill_inbound(unsigned which)
     conn_room_free(&p->in.room);
     depot_free(&p->in.depot);
     inquiry_free(&p->in.inquiry);
+    clerk_free(&p->in.clerk);
     census_close(&p->in.census);
     loop_free(&p->loop);
     world_timer_set(&p->restart, world.now_ms + world_between(50, 5000));
 }
 
-struct net_end *house_connect(const struct dns_address *from, const struct net_traits *traits)
+struct net_end *house_connect(enum house_door door, const struct dns_address *from, const struct net_traits *traits)
 {
     struct inbound_process *p = &house.inbound[world_below(HOUSE_INBOUND)];
     struct net_end *near, *far;
@@ -90,6 +96,6 @@ struct net_end *house_connect(const struct dns_address *from, const struct net_t
     if (!p->up || !depot_is_stocked(p->in.depot))
         return NULL;
     net_pair(traits, &near, &far);
-    session_new(&p->in, &p->doors[0], edge_descriptor(near, from));
+    session_new(&p->in, &p->doors[door], edge_descriptor(near, from));
     return far;
 }

@@ -11,8 +11,6 @@
 #include "tests/sim/lib/house.h"
 #include "tests/support/folder.h"
 
-enum { HOUSE_DOORS = 3 };
-
 /* queued's channels: one to each other process that has one to it. */
 enum {
     LINK_INBOUND,
@@ -64,6 +62,17 @@ struct lookup_process {
     struct world_timer restart, orphan;
 };
 
+struct auth_seat;
+
+struct auth_process {
+    bool up;
+    struct loop *loop;
+    struct auth_seat *seats;
+    struct channel *inbound[HOUSE_INBOUND];
+    int fds[HOUSE_INBOUND][2]; /* inbound's end, ours */
+    struct world_timer restart;
+};
+
 struct house {
     const struct config *cfg;
     char path[FOLDER_SIZE_MAX];
@@ -78,6 +87,7 @@ struct house {
     struct outbound_process outbound[HOUSE_OUTBOUND];
     struct local_process local;
     struct lookup_process lookup;
+    struct auth_process auth;
     struct world_timer turn, restart, cut;
     int64_t last_down_ms;
     size_t cut_at;
@@ -102,5 +112,7 @@ void house_lookup_start(struct lookup_process *p);
 void house_lookup_link(struct lookup_process *p);
 /* A channel between lookup and an inbound, when both are up. */
 void house_lookup_meet(struct inbound_process *p);
+void house_auth_start(struct auth_process *p);
+void house_auth_meet(struct inbound_process *p);
 
 #endif

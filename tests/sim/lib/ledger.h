@@ -33,6 +33,7 @@ bool sink_reply_arrived(struct sink *s, struct receipt *receipt);
 struct fate {
     char address[80];
     uint8_t notify;
+    bool blind;              /* named in Bcc alone */
     char orcpt[100];         /* as it must come back; empty: none */
     char sender[80];         /* under which it goes on; empty: the letter's */
     uint32_t n;              /* its number in the queue, */
@@ -74,12 +75,15 @@ struct letter {
     struct fate *fates;
     uint32_t fate_count; /* those of the envelope, then those that expansion brought */
     uint32_t rcpt_count;
-    bool whole;     /* the client has sent all of it */
-    bool must_fail; /* content that may not be taken */
-    bool committed; /* queued said that it is durable */
-    bool absent;    /* when it said so, the queue did not hold it: nothing of it is kept */
-    bool orders;    /* the postmaster has given some */
-    bool over;      /* each of its recipients is resolved */
+    uint32_t client;    /* whose letter it is */
+    bool submitted;     /* its header is completed, and its Bcc does not leave */
+    const char *sender; /* the field that is to be added; NULL: none */
+    bool whole;         /* the client has sent all of it */
+    bool must_fail;     /* content that may not be taken */
+    bool committed;     /* queued said that it is durable */
+    bool absent;        /* when it said so, the queue did not hold it: nothing of it is kept */
+    bool orders;        /* the postmaster has given some */
+    bool over;          /* each of its recipients is resolved */
     uint64_t commit_turn;
     struct walltime arrival;
     enum letter_told told;

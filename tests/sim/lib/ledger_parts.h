@@ -22,6 +22,10 @@ void letter_rows(struct letter *l);
 struct letter *letter_of_content(struct bytes content);
 /* The content as it was sent, at a host (or mailbox) that is called so. */
 void content_check(const struct letter *l, struct bytes content, const char *where);
+/* ledger_header.c: a submission without our trace field: what was added to its header, and what was taken out. */
+void submission_check(const struct letter *l, struct bytes content, const char *where);
+/* No octets of it name a blind recipient. */
+void blind_check(const struct letter *l, struct bytes content, const char *where);
 void copy_add(struct letter *l, struct fate *f, bool dsn_offered, struct receipt *receipt);
 /* ledger_expand.c: inside no read of the store. */
 void ledger_expanded(struct letter *l, uint32_t n, struct bytes address, uint32_t children);

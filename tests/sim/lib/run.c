@@ -16,9 +16,10 @@ static const char config_text[] =
     "over_quota = \"30d\"\n" /* the ledger takes a 452 for what may go away until the end */
     "relay_from = { \"10.0.0.0/8\" }\n"
     "limits { connections_per_lane = 4 recipients = 150 min_free = 0 queue_size = \"256M\" }\n"
-    "listen smtp { address = \"127.0.0.1:25\" proxy_from = { \"172.16.0.0/12\" } }\n"
-    "listen submission { address = \"127.0.0.1:587\" auth = true }\n"
-    "listen submissions { address = \"127.0.0.1:465\" auth = true bcc = \"split\" }\n"
+    "listen smtp { address = \"127.0.0.1:25\" proxy_from = { \"172.16.0.0/16\" } xclient_from = { \"172.17.0.0/16\" } "
+    "}\n"
+    "listen submission { address = \"127.0.0.1:587\" tls = \"required\" auth = true bcc = \"strip\" }\n"
+    "listen submissions { address = \"127.0.0.1:465\" tls = \"implicit\" auth = true bcc = \"split\" }\n"
     "tls { certificate = \"/etc/sim/cert.pem\" key = \"/etc/sim/key.pem\" }\n"
     "domain \"" KIN_DOMAIN "\" { maildir = \"%s/mail/%%d/%%u\" aliases = \"%s/aliases\" users = \"%s/users\" }\n"
     "domain \"home.test\" { deliver = \"lmtp:[store.home.test]:24\" }\n"
@@ -78,7 +79,11 @@ static void on_mail(void *ctx)
 
 static void kill_one(void)
 {
-    switch (world_below(8)) {
+    switch (world_below(9)) {
+    case 8:
+        world_fault(FAULT_CRASH_AUTH);
+        house_kill_auth();
+        break;
     case 6:
         world_fault(FAULT_CRASH_LOOKUP);
         house_kill_lookup();
