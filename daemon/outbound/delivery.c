@@ -467,10 +467,16 @@ void delivery_rcpt(struct outbound *ob, const struct msg_job_rcpt *m)
         d->rcpts = grown;
         d->rcpt_room = room;
     }
-    if (is_ok(recipient_copy(&d->arena, &m->rcpt, &d->rcpts[d->rcpt_count])))
-        d->rcpt_count++;
-    else
+    struct recipient rcpt;
+    if (!is_ok(recipient_copy(&d->arena, &m->rcpt, &rcpt))) {
         d->damaged = true;
+        return;
+    }
+    /* They come as they are due, and go out in the order that their sender gave them: the postmaster may have moved some. */
+    uint32_t at = d->rcpt_count++;
+    for (; at > 0 && d->rcpts[at - 1].n > rcpt.n; at--)
+        d->rcpts[at] = d->rcpts[at - 1];
+    d->rcpts[at] = rcpt;
 }
 
 /* local@domain with the domain as A-labels, for hosts without SMTPUTF8; empty where there is nothing to change or to be done. */
