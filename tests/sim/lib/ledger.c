@@ -223,17 +223,21 @@ void content_check(const struct letter *l, struct bytes content, const char *whe
         world_wrong("letter %u was put off, and was sent on", l->number);
 }
 
-/* Why there may be a second copy: Q4. */
-static bool copy_has_reason(const struct fate *f)
+/* Why there may be a second copy: Q4. DOUBLE_REASON_COUNT: no reason. */
+static enum double_reason copy_reason(const struct fate *f)
 {
     struct receipt *r = f->receipt;
     bool arrived = r->open != NULL ? sink_reply_arrived(r->open, r) : r->arrived;
-    bool death = r->queued_deaths != ledger.queued_deaths ||
-                 (r->local ? r->local_deaths != ledger.local_deaths : r->outbound_deaths != ledger.outbound_deaths);
 
-    if (arrived)
-        ledger.doubles_by_death += death;
-    return !arrived || death;
+    if (!arrived)
+        return DOUBLE_REPLY_LOST;
+    if (r->cuts != world.faults[FAULT_POWER_CUT])
+        return DOUBLE_POWER_CUT;
+    if (r->queued_deaths != ledger.queued_deaths)
+        return DOUBLE_QUEUED_DIED;
+    if (!r->local && r->outbound_deaths != ledger.outbound_deaths)
+        return DOUBLE_OUTBOUND_DIED;
+    return r->local && r->local_deaths != ledger.local_deaths ? DOUBLE_LOCAL_DIED : DOUBLE_REASON_COUNT;
 }
 
 void copy_add(struct letter *l, struct fate *f, bool dsn_offered, struct receipt *receipt)
@@ -246,7 +250,10 @@ void copy_add(struct letter *l, struct fate *f, bool dsn_offered, struct receipt
     if (f->copies > 0) {
         ledger.doubles++;
         f->extra++;
-        if (!copy_has_reason(f))
+        enum double_reason reason = copy_reason(f);
+        if (reason < DOUBLE_REASON_COUNT)
+            ledger.doubles_by[reason]++;
+        else
             world_wrong("letter %u, %s: a second copy without a reason", l->number, f->address);
     }
     f->copies++;
@@ -259,17 +266,25 @@ const char *fate_sender(const struct letter *l, const struct fate *f)
     return f->sender[0] != 0 ? f->sender : l->from;
 }
 
-struct receipt *ledger_take(const struct seen *seen)
+static struct receipt *receipt_new(void)
 {
-    struct letter *l = letter_of_content(seen->content);
     struct receipt *receipt = world_take(sizeof *receipt);
-    struct fate *last = NULL;
 
     *receipt = (struct receipt){.next = ledger.receipts,
         .outbound_deaths = ledger.outbound_deaths,
         .local_deaths = ledger.local_deaths,
-        .queued_deaths = ledger.queued_deaths};
+        .queued_deaths = ledger.queued_deaths,
+        .cuts = world.faults[FAULT_POWER_CUT]};
     ledger.receipts = receipt;
+    return receipt;
+}
+
+struct receipt *ledger_take(const struct seen *seen)
+{
+    struct letter *l = letter_of_content(seen->content);
+    struct receipt *receipt = receipt_new(), *own = receipt;
+    struct fate *last = NULL;
+
     if (l == NULL) {
         world_wrong("%s was sent a message that nobody wrote (%zu octets)", seen->host->name, seen->content.size);
         return receipt;
@@ -279,6 +294,8 @@ struct receipt *ledger_take(const struct seen *seen)
         world_wrong("letter %u: 8-bit text to %s, which does not take it", l->number, seen->host->name);
     for (uint32_t i = 0; i < seen->rcpt_count; i++) {
         struct fate *f = letter_fate(l, bytes_of(seen->rcpts[i].address));
+        if (i > 0 && seen->host->lmtp)
+            own = own->mate = receipt_new();
         if (f == NULL) {
             world_wrong("letter %u was sent to %s, whom it does not name", l->number, seen->rcpts[i].address);
             continue;
@@ -289,7 +306,7 @@ struct receipt *ledger_take(const struct seen *seen)
         if (!bytes_equal(seen->from, bytes_of(fate_sender(l, f))))
             world_wrong(
                 "letter %u came from <%.*s> instead of <%s>", l->number, BYTES_ARG(seen->from), fate_sender(l, f));
-        copy_add(l, f, seen->dsn_offered, receipt);
+        copy_add(l, f, seen->dsn_offered, own);
     }
     world_say("  %s takes letter %u for %u", seen->host->name, l->number, seen->rcpt_count);
     return receipt;

@@ -23,9 +23,11 @@ struct receipt {
     struct receipt *next;
     struct sink *open; /* whose reply is still on its way; NULL: settled */
     bool arrived;
-    bool local;                                            /* a mailbox or program of ours: no reply travels */
-    uint64_t outbound_deaths, local_deaths, queued_deaths; /* when it was given */
-    uint32_t letter;                                       /* local: whose copy it is, and for whom */
+    struct receipt *mate; /* LMTP: of the next recipient, whose reply follows */
+    uint64_t at; /* the octet of the host's words by which its reply is whole; 0: not said yet; UINT64_MAX: never */
+    bool local;  /* a mailbox or program of ours: no reply travels */
+    uint64_t outbound_deaths, local_deaths, queued_deaths, cuts; /* when it was given */
+    uint32_t letter;                                             /* local: whose copy it is, and for whom */
     char address[80];
 };
 bool sink_reply_arrived(struct sink *s, struct receipt *receipt);
@@ -104,6 +106,16 @@ struct seen {
     bool dsn_offered, eight_bit_offered;
 };
 
+/* Why there is a second copy; the first that holds. */
+enum double_reason {
+    DOUBLE_REPLY_LOST,
+    DOUBLE_POWER_CUT,
+    DOUBLE_QUEUED_DIED,
+    DOUBLE_OUTBOUND_DIED,
+    DOUBLE_LOCAL_DIED,
+    DOUBLE_REASON_COUNT,
+};
+
 struct ledger {
     struct letter **letters; /* by number; [0] unused */
     uint32_t letter_count, letter_room;
@@ -112,8 +124,8 @@ struct ledger {
     struct store *store; /* to look into; NULL while queued is down */
     const struct config *cfg;
     /* figures */
-    uint64_t accepted, recipients, delivered, failed, dsns, deferrals, exact_steps, doubles, doubles_by_death, attempts,
-        expanded, local_copies, deleted;
+    uint64_t accepted, recipients, delivered, failed, dsns, deferrals, exact_steps, doubles,
+        doubles_by[DOUBLE_REASON_COUNT], attempts, expanded, local_copies, deleted;
     int64_t worst_wait_ms;
 };
 extern struct ledger ledger;

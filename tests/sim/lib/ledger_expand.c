@@ -182,6 +182,7 @@ struct receipt *ledger_copy(
         .local = true,
         .local_deaths = ledger.local_deaths,
         .queued_deaths = ledger.queued_deaths,
+        .cuts = world.faults[FAULT_POWER_CUT],
         .letter = l->number};
     (void)snprintf(receipt->address, sizeof receipt->address, "%s", f->address);
     ledger.receipts = receipt;

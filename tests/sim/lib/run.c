@@ -230,7 +230,8 @@ static void figures_add(struct run_figures *t, uint32_t letters)
     t->deferrals += ledger.deferrals;
     t->attempts += ledger.attempts;
     t->doubles += ledger.doubles;
-    t->doubles_by_death += ledger.doubles_by_death;
+    for (int i = 0; i < DOUBLE_REASON_COUNT; i++)
+        t->doubles_by[i] += ledger.doubles_by[i];
     t->simulated_hours += (uint64_t)(world.now_ms / HOUR);
     if ((uint64_t)ledger.worst_wait_ms > t->worst_wait_ms)
         t->worst_wait_ms = (uint64_t)ledger.worst_wait_ms;
@@ -384,8 +385,11 @@ void run_figures_print(const struct run_figures *f)
         {"deleted", offsetof(struct run_figures, deleted), "recipients deleted by the postmaster"},
         {"deferrals", offsetof(struct run_figures, deferrals), "attempts put off"},
         {"doubles", offsetof(struct run_figures, doubles), "second copies, each with its reason (Q4)"},
-        {"deaths", offsetof(struct run_figures, doubles_by_death),
-            "of these, because a process died; the others, because a reply was lost"},
+        {"doubles_reply", offsetof(struct run_figures, doubles_by[DOUBLE_REPLY_LOST]), "of these: a reply was lost"},
+        {"doubles_cut", offsetof(struct run_figures, doubles_by[DOUBLE_POWER_CUT]), "the power was cut"},
+        {"doubles_queued", offsetof(struct run_figures, doubles_by[DOUBLE_QUEUED_DIED]), "queued died"},
+        {"doubles_outbound", offsetof(struct run_figures, doubles_by[DOUBLE_OUTBOUND_DIED]), "outbound died"},
+        {"doubles_local", offsetof(struct run_figures, doubles_by[DOUBLE_LOCAL_DIED]), "local died"},
         {"worst_wait_ms", offsetof(struct run_figures, worst_wait_ms),
             "ms: the longest that mail for a sound host waited past its time"},
     };

@@ -4,7 +4,7 @@
 #ifndef MANSIO_SIM_RUN_H
 #define MANSIO_SIM_RUN_H
 
-#include "tests/sim/lib/world.h"
+#include "tests/sim/lib/ledger.h"
 
 struct run_options {
     uint64_t seed, count;
@@ -27,7 +27,7 @@ struct run_options {
 
 struct run_figures {
     uint64_t runs, steps, letters, accepted, recipients, delivered, failed, dsns, deferrals, attempts, expanded,
-        deleted, local_copies, doubles, doubles_by_death, simulated_hours, worst_wait_ms;
+        deleted, local_copies, doubles, doubles_by[DOUBLE_REASON_COUNT], simulated_hours, worst_wait_ms;
     uint64_t faults[FAULT_COUNT];
     unsigned wrong;
 };

@@ -9,6 +9,8 @@ enum { SINK_RCPTS_MAX = 256, SINK_IDLE_MS = 20 * MINUTE };
 
 enum sink_state { SINK_COMMAND, SINK_DATA, SINK_BDAT };
 
+#define TAKEN "250 2.0.0 taken"
+
 struct sink {
     struct host *host;
     struct net_end *net;
@@ -26,8 +28,8 @@ struct sink {
     uint64_t bdat_left;
     bool bdat_last, bdat_refused;
     bool body_8bit_said, utf8_said;
-    struct receipt *receipt; /* the last one: whether its reply has arrived */
-    uint64_t receipt_at;
+    struct receipt *receipt;  /* the last one and its mates: whether their replies have arrived */
+    unsigned receipt_replies; /* LMTP: how many of them are answered at all */
 };
 
 static size_t sinks_open;
@@ -43,15 +45,40 @@ size_t sink_count(void)
 
 static void receipt_settle(struct sink *s)
 {
-    if (s->receipt != NULL && s->receipt_at > 0 && net_arrived(s->net) >= s->receipt_at)
-        s->receipt->arrived = true;
+    for (struct receipt *r = s->receipt; r != NULL; r = r->mate)
+        if (r->at > 0 && net_arrived(s->net) >= r->at)
+            r->arrived = true;
+}
+
+static void receipt_close(struct sink *s)
+{
+    receipt_settle(s);
+    for (struct receipt *r = s->receipt; r != NULL; r = r->mate)
+        r->open = NULL;
+    s->receipt = NULL;
+}
+
+static void receipt_never(struct sink *s)
+{
+    for (struct receipt *r = s->receipt; r != NULL; r = r->mate)
+        r->at = UINT64_MAX;
+}
+
+/* All is said: each reply is a line of one size, the last one ends here. */
+static void receipt_said(struct sink *s)
+{
+    unsigned left = s->receipt_replies;
+
+    for (struct receipt *r = s->receipt; r != NULL; r = r->mate) {
+        if (r->at == 0)
+            r->at = left == 0 ? UINT64_MAX : net_written(s->net) - (left - 1) * (sizeof TAKEN + 1);
+        left -= left > 0;
+    }
 }
 
 static void sink_free(struct sink *s, bool reset)
 {
-    receipt_settle(s);
-    if (s->receipt != NULL)
-        s->receipt->open = NULL;
+    receipt_close(s);
     world_timer_stop(&s->answer);
     world_timer_stop(&s->idle);
     net_close(s->net, reset);
@@ -84,8 +111,7 @@ static void on_answer(void *ctx)
     heap_buf_drop(&s->out, net_write(s->net, heap_buf_bytes(&s->out)));
     if (s->out.size > 0)
         return; /* on_room goes on */
-    if (s->receipt != NULL && s->receipt_at == 0)
-        s->receipt_at = net_written(s->net);
+    receipt_said(s);
     if (s->close_due) {
         sink_end(s);
         return;
@@ -310,13 +336,14 @@ static void content_reply(struct sink *s, unsigned code, const char *status, con
 {
     for (uint32_t i = 0; i < (s->host->lmtp ? s->rcpt_count : 1); i++)
         if (code == 250)
-            reply_after(s, think(), "250 2.0.0 taken");
+            reply_after(s, think(), TAKEN);
         else
             reply_token(s, s->host->lmtp ? s->rcpts[i].address : NULL, code, status, words);
 }
 
-static void content_taken(struct sink *s)
+static void content_taken(struct sink *s, unsigned replies)
 {
+    s->receipt_replies = replies;
     s->receipt = ledger_take(&(struct seen){.host = s->host,
         .from = s->from,
         .rcpts = s->rcpts,
@@ -324,14 +351,15 @@ static void content_taken(struct sink *s)
         .content = heap_buf_bytes(&s->body),
         .dsn_offered = offered(s, SMTP_EXT_DSN),
         .eight_bit_offered = offered(s, SMTP_EXT_8BITMIME)});
-    s->receipt_at = s->garbled ? UINT64_MAX : 0;
-    s->receipt->open = s;
+    for (struct receipt *r = s->receipt; r != NULL; r = r->mate)
+        r->open = s;
+    if (s->garbled)
+        receipt_never(s);
 }
 
 bool sink_reply_arrived(struct sink *s, struct receipt *receipt)
 {
-    if (s->receipt == receipt)
-        receipt_settle(s);
+    receipt_settle(s);
     return receipt->arrived;
 }
 
@@ -339,20 +367,17 @@ static void content_end(struct sink *s)
 {
     bool trouble = !places.calm && !s->host->steady;
 
-    receipt_settle(s);
-    if (s->receipt != NULL)
-        s->receipt->open = NULL;
-    s->receipt = NULL;
+    receipt_close(s);
     if (trouble && world_chance(s->host->trouble)) {
         world_fault(FAULT_REPLY_LOST);
-        content_taken(s);
+        content_taken(s, 1);
         switch (world_below(4)) {
         case 0:
-            s->receipt_at = UINT64_MAX;
+            receipt_never(s);
             sink_end(s);
             break;
         case 1:
-            s->receipt_at = UINT64_MAX;
+            receipt_never(s);
             s->silent = true;
             break;
         case 2:
@@ -360,7 +385,7 @@ static void content_end(struct sink *s)
             break;
         default:
             reply_after(s, think(), "garbage");
-            s->receipt_at = UINT64_MAX;
+            receipt_never(s);
             break;
         }
     } else if (trouble && world_chance(30)) {
@@ -370,7 +395,7 @@ static void content_end(struct sink *s)
         world_fault(FAULT_CONTENT_5XX);
         content_reply(s, 554, "5.7.1", "we do not like the content");
     } else if (!sink_trouble(s)) {
-        content_taken(s);
+        content_taken(s, s->host->lmtp ? s->rcpt_count : 1);
         content_reply(s, 250, NULL, NULL);
     }
     transaction_end(s);
