@@ -12,6 +12,7 @@ import case
 from case import Case
 from certificates import anybody, certificate
 from ports import free_port
+from waiting import wait_until
 
 NODEMAILER = os.path.join(case.TOP, "build", "peers", "nodemailer", "node_modules", "nodemailer")
 PASSWORD = "correct horse"
@@ -43,8 +44,10 @@ route "*" {{ via = "discard" }}
             self.assertEqual(0, r.returncode, (what, said))
         self.accepted += 1
         self.m.wait_empty()
-        self.assertEqual(self.accepted, len(self.m.events("authenticated", login="alice")), (what, said))
-        self.assertEqual(self.accepted, len(self.m.events("message_accepted")), (what, said))
+        for event in ("authenticated", "message_accepted"):
+            wait_until(lambda: len(self.m.events(event)) >= self.accepted, 10, f"{what}: {event}\n{said}")
+            self.assertEqual(self.accepted, len(self.m.events(event)), (what, said))
+        self.assertEqual({"alice"}, {e["login"] for e in self.m.events("authenticated")})
 
     def need(self, program):
         if not shutil.which(program):

@@ -98,7 +98,7 @@ route "*" {{ via = "discard" }}
         host.start()
         m = self.sender(f'route "*" {{ via = "relay:[127.0.0.1]:{port}" credentials = "isp" }}\n')
         self.assertEqual("delivered", self.outcome(m)["event"])
-        self.assertEqual("alice", host.events("authenticated")[0]["login"])
+        self.assertEqual("alice", host.wait_event("authenticated")["login"])
         self.hidden(m, "battery")
 
     def test_refused_mail_waits(self):
