@@ -49,7 +49,8 @@ size_t control_feed(struct control *c, struct bytes in)
         c->line = mem_take(CONTROL_REQUEST_SIZE_MAX);
     if (c->line == NULL || size > CONTROL_REQUEST_SIZE_MAX - c->line_size) {
         c->dead = true; /* where the next request begins cannot be told */
-        control_refuse(c, "usage", c->line == NULL ? "out of memory" : "the request is too long");
+        control_refuse(
+            c, c->line == NULL ? "failed" : "usage", c->line == NULL ? "out of memory" : "the request is too long");
         return in.size;
     }
     memcpy(c->line + c->line_size, in.data, size);

@@ -502,6 +502,10 @@ static RESULT batch_try(struct engine *e, struct tx *end, struct walltime now)
     e->effects_end = &e->effects;
     TRY(store_begin(e->store));
     struct result r = batch_rows(e, end, now);
+    if (is_ok(r) && e->rider != NULL) {
+        *e->rider->count_out = 0;
+        r = e->rider->rows(e, e->rider->context, now, e->rider->count_out);
+    }
     if (is_ok(r) && e->ids_spare.next == e->ids_spare.end)
         r = ids_reserve(e, now, &fresh);
     if (!is_ok(r)) {
@@ -662,6 +666,21 @@ static void batch_commit(struct engine *e, struct walltime now)
         else
             batch_refused(e, r, now);
     }
+}
+
+RESULT batch_commit_with(struct engine *e, const struct rider *rider, struct walltime now)
+{
+    struct tx *end = batch_slice_end(e);
+
+    if (!walltime_reached(e->commit_after, now) || !batch_is_urgent(e))
+        return FAIL(CODE_GONE, "no mail waits for a commit");
+    e->rider = rider;
+    struct result r = batch_write(e, end, now);
+    e->rider = NULL;
+    if (!is_ok(r))
+        return FAIL(CODE_GONE, "not in one commit");
+    batch_landed(e, end, now);
+    return OK;
 }
 
 /* --- the turn --- */

@@ -173,6 +173,16 @@ struct id_block {
     uint64_t next, end;
 };
 
+/* The rows of one portion of a large change. */
+typedef RESULT (*portion_fn)(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
+
+/* A portion that goes into the commit of a batch. */
+struct rider {
+    portion_fn rows;
+    void *context;
+    uint32_t *count_out;
+};
+
 struct engine {
     const struct config *cfg;
     struct store *store;
@@ -188,7 +198,8 @@ struct engine {
     uint64_t last_job;
     struct id_block ids, ids_spare;
     struct batch batch;
-    struct arena scratch; /* of the batch being applied */
+    struct arena scratch;      /* of the batch being applied */
+    const struct rider *rider; /* of the batch being applied; NULL: none */
     struct effect *effects, **effects_end;
     uint8_t *dsn_room; /* DSN_SIZE_MAX */
     struct walltime commit_after, save_after, expire_after, index_after;
@@ -212,8 +223,8 @@ void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *m
 /* Where a forward-path goes: the part behind the last @, in the lower case that inbound gave it. */
 struct bytes path_domain(struct bytes path);
 /* The lane of a forward-path of mail from `sender`, in `lane_room`; a route that is an error or cannot be named comes back as ROUTE_CHOICE_ERROR. */
-RESULT engine_route(struct engine *e, struct bytes sender, struct bytes path, struct buf *lane_room,
-    struct route_choice *choice_out);
+RESULT engine_route(
+    struct engine *e, struct bytes sender, struct bytes path, struct buf *lane_room, struct route_choice *choice_out);
 /* The same by what a lookup says of it, in the words of `via`. */
 RESULT engine_route_via(
     struct engine *e, struct bytes path, struct bytes via, struct buf *lane_room, struct route_choice *choice_out);
@@ -256,9 +267,12 @@ RESULT expansion_apply(struct engine *e, const struct envelope_head *head, const
 RESULT expansion_remember(
     struct engine *e, struct message_id id, struct bytes path, struct bytes lane, bool *fresh_out);
 
+/* Commits what waits for it together with the portion: one wait for the disk instead of two. CODE_GONE: no mail waits for a
+ * commit, or not with this portion; then nothing has happened, and the mail is tried without it at the next turn. */
+RESULT batch_commit_with(struct engine *e, const struct rider *rider, struct walltime now);
+
 /* postmaster.c */
 /* Runs one portion as a transaction of its own, with map growth; effects are played after it. */
-typedef RESULT (*portion_fn)(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
 RESULT portion_commit(struct engine *e, portion_fn rows, void *context, struct walltime now, uint32_t *count_out);
 /* Carries out deletions and bounces whose window is over, a portion of them; part of a batch. */
 RESULT postmaster_leave(struct engine *e, struct walltime now);

@@ -1,8 +1,8 @@
-/* What the postmaster asks of the queue: each call is a transaction of its own, outside the group commit, because it is rare
- * and its answer must be true when it is given. Large orders come in portions (control.c), one a turn, so that no transaction
- * grows with the queue and no session waits for one. What is in flight is left to its attempt, which reads the rows again
- * (outcome.c). Deletions and bounces that are put off wait in a lane of their own; the scheduler says when, and the batch
- * carries them out. */
+/* What the postmaster asks of the queue: each call is durable when it returns, because it is rare and its answer must be
+ * true when it is given: a transaction of its own, or one with the mail that just then waits for its commit. Large orders
+ * come in portions (control.c), one a turn, so that no transaction grows with the queue and no session waits for one. What
+ * is in flight is left to its attempt, which reads the rows again (outcome.c). Deletions and bounces that are put off wait
+ * in a lane of their own; the scheduler says when, and the batch carries them out. */
 #include "daemon/queued/engine_parts.h"
 
 enum { PORTION = ORDER_TARGETS_MAX };
@@ -26,6 +26,16 @@ RESULT portion_commit(struct engine *e, portion_fn rows, void *context, struct w
         engine_effects_play(e);
         return OK;
     }
+}
+
+/* With the mail that waits for its commit, or alone. */
+static RESULT portion_join(struct engine *e, portion_fn rows, void *context, struct walltime now, uint32_t *count_out)
+{
+    struct rider rider = {rows, context, count_out};
+
+    if (is_ok(batch_commit_with(e, &rider, now)))
+        return OK;
+    return portion_commit(e, rows, context, now, count_out);
 }
 
 /* --- orders --- */
@@ -305,7 +315,7 @@ RESULT engine_order(struct engine *e, const struct order *order, const struct or
     struct work work = {.order = order, .targets = targets, .count = count};
 
     ASSERT(count <= ORDER_TARGETS_MAX);
-    TRY(portion_commit(e, order_rows, &work, now, count_out));
+    TRY(portion_join(e, order_rows, &work, now, count_out));
     return order->kind == ORDER_RETRY ? lanes_hurry(e, targets, count, now) : OK;
 }
 
@@ -376,7 +386,7 @@ RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime no
     struct lane_work work = {.lane = lane};
 
     *more_out = false;
-    TRY(portion_commit(e, lane_portion, &work, now, count_out));
+    TRY(portion_join(e, lane_portion, &work, now, count_out));
     *more_out = work.looked == PORTION;
     struct lane *known = *more_out ? NULL : scheduler_lane_find(e->scheduler, lane);
     if (known != NULL)

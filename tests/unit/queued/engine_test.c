@@ -639,6 +639,33 @@ static void test_what_is_held_is_parked(void **state)
     assert_true(stats.due_rows == 1 && store_stats_held(&stats) == 0);
 }
 
+/* A portion of a large change and the mail that waits share one wait for the disk; neither gets lost when the engine ends there. */
+static void test_an_order_goes_with_the_mail_that_waits(void **state)
+{
+    struct bench *b = *state;
+    static const char *const to[] = {"d@four.test", NULL};
+    struct message_id held = deferred_one(b), fresh = take_id(b);
+    struct engine_stats before, after;
+
+    turn(b, 0);
+    forget(b);
+    tx_say(b, fresh, "a@one.test", to, bytes_of(small_body));
+    assert_int_equal(heard_count(b, MSG_tx_done), 0);
+    engine_stats_get(b->engine, &before);
+    assert_int_equal(order_to(b, held, ORDER_HOLD, 0, ""), 1);
+    engine_stats_get(b->engine, &after);
+    assert_int_equal(heard_count(b, MSG_tx_done), 1);
+    assert_int_equal(after.commits, before.commits + 1);
+    engine_shut(b);
+    engine_open(b);
+    assert_int_equal(message_count(b), 2);
+    queue_is_sound(b);
+    forget(b);
+    turn(b, 0);
+    assert_int_equal(heard_count(b, MSG_job_rcpt), 1);
+    assert_int_equal(order_to(b, held, ORDER_RELEASE, 0, ""), 1);
+}
+
 static void test_a_bounce_tells_the_sender(void **state)
 {
     struct bench *b = *state;
@@ -1105,6 +1132,7 @@ int main(void)
         CASE(test_postmaster_holds_releases_deletes),
         CASE(test_a_deletion_can_be_taken_back_until_it_happens),
         CASE(test_what_is_held_is_parked),
+        CASE(test_an_order_goes_with_the_mail_that_waits),
         CASE(test_a_bounce_tells_the_sender),
         CASE(test_a_bounce_waits_for_the_attempt_under_way),
         CASE(test_mail_is_moved_to_another_lane),
