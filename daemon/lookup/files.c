@@ -89,6 +89,13 @@ static RESULT text_read(int fd, size_t size, uint8_t **text_out, size_t *size_ou
     return OK;
 }
 
+/* It could not be read, which says nothing of the file: the next look reads it again although it is the same. */
+static void page_failed(struct book_page *page, struct result why)
+{
+    page_refused(page, 0, why.sys != 0 ? strerrordesc_np(why.sys) : why.why);
+    page->seen_mtime_ns = -1;
+}
+
 static void page_read(struct book_page *page, int fd, size_t size)
 {
     struct alias_table table;
@@ -97,7 +104,7 @@ static void page_read(struct book_page *page, int fd, size_t size)
 
     struct result r = text_read(fd, size, &text, &size);
     if (!is_ok(r)) {
-        page_refused(page, 0, r.sys != 0 ? strerrordesc_np(r.sys) : r.why);
+        page_failed(page, r);
         return;
     }
     alias_table_init(&table);
@@ -105,7 +112,10 @@ static void page_read(struct book_page *page, int fd, size_t size)
     r = page->users ? book_users_read(&table, whole) : alias_table_read(&table, page->form, whole, &line);
     mem_free(text);
     if (!is_ok(r)) {
-        page_refused(page, line, r.why);
+        if (r.code == CODE_FULL)
+            page_failed(page, r);
+        else
+            page_refused(page, line, r.why);
         alias_table_fini(&table);
         return;
     }
