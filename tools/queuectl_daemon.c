@@ -2,6 +2,7 @@
  * itself says which process to tell; there is no pid file that could be stale. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,12 +98,42 @@ enum tool_exit tool_stop(const struct tool *t)
     return TOOL_FAILED;
 }
 
-/* How many recipients could go out now. */
-static enum tool_exit ready_count(const struct tool *t, const char *filter, int64_t *count_out)
+struct bustle {
+    bool flies, due, all_suspended;
+};
+
+static void lane_look(const struct tool *t, void *context, const json_t *line, uint64_t index)
+{
+    struct bustle *b = context;
+    const char *state = render_str(line, "state");
+
+    (void)t;
+    (void)index;
+    if (strcmp(render_str(line, "lane"), "*") == 0)
+        b->all_suspended = strcmp(state, "suspended") == 0;
+    else
+        b->due = b->due || strcmp(state, "due") == 0;
+    b->flies = b->flies || render_num(line, "in_flight") > 0;
+}
+
+/* Whether anything is on its way or could go now: not what a suspended lane keeps, or one whose hosts are down. */
+static enum tool_exit lanes_busy(const struct tool *t, bool *busy_out)
+{
+    struct bustle b = {0};
+    json_t *end;
+
+    enum tool_exit exit =
+        tool_ask_quietly(t, json_pack("{s:i,s:s}", "v", CONTROL_VERSION, "verb", "lanes"), lane_look, &b, &end);
+    json_decref(end);
+    *busy_out = b.flies || (b.due && !b.all_suspended);
+    return exit;
+}
+
+static enum tool_exit recipients_count(const struct tool *t, int64_t *count_out)
 {
     json_t *end;
     enum tool_exit exit = tool_ask_quietly(
-        t, json_pack("{s:i,s:s,s:s}", "v", CONTROL_VERSION, "verb", "count", "filter", filter), NULL, NULL, &end);
+        t, json_pack("{s:i,s:s,s:s}", "v", CONTROL_VERSION, "verb", "count", "filter", "all"), NULL, NULL, &end);
 
     *count_out = render_num(end, "recipients");
     json_decref(end);
@@ -112,15 +143,16 @@ static enum tool_exit ready_count(const struct tool *t, const char *filter, int6
 enum tool_exit tool_drain(const struct tool *t)
 {
     enum tool_exit exit = tool_pause(t, true, "accepting");
-    int64_t ready = 1, left = 0;
+    int64_t left = 0;
+    bool busy = true;
 
-    while (exit == TOOL_OK && ready > 0) {
-        exit = ready_count(t, "state=due or state=active", &ready);
-        if (exit == TOOL_OK && ready > 0)
+    while (exit == TOOL_OK && busy) {
+        exit = lanes_busy(t, &busy);
+        if (exit == TOOL_OK && busy)
             pause_ms(DRAIN_POLL_MS);
     }
     if (exit == TOOL_OK)
-        exit = ready_count(t, "all", &left);
+        exit = recipients_count(t, &left);
     if (exit == TOOL_OK && !t->json)
         printf("all that could go has gone; %" PRId64 " recipients wait for a later try or are held\n", left);
     return tool_finish(t, exit);

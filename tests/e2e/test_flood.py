@@ -52,7 +52,7 @@ domain "here.test" {{ deliver = "discard" }}''')
             count += 1
         return count
 
-    def beside(self, name, attack):
+    def beside(self, name, attack, tries_min=0):
         alone = self.messages(SECONDS)
         processes = multiprocessing.get_context("fork")
         stop, tries = processes.Event(), processes.Array("L", ATTACKERS)
@@ -69,13 +69,16 @@ domain "here.test" {{ deliver = "discard" }}''')
         for a in attackers:
             a.start()
         flooded = self.messages(SECONDS)
+        measured = sum(tries)
+        while sum(tries) < tries_min:  # a crowded machine: what is asserted needs so many, however long they take
+            attackers[0].join(0.1)
         stop.set()
         for a in attackers:
             a.join(1)
             a.kill()
             a.join()
         figure(f"flood of {name}: {alone / SECONDS:.0f} messages/s of an authenticated client alone, {flooded / SECONDS:.0f} "
-               f"beside it ({flooded / alone:.0%}); {sum(tries) / SECONDS:.0f} tries/s from {ATTACKERS} addresses")
+               f"beside it ({flooded / alone:.0%}); {measured / SECONDS:.0f} tries/s from {ATTACKERS} addresses")
         self.assertGreater(flooded, 0)
         return sum(tries)
 
@@ -88,7 +91,7 @@ domain "here.test" {{ deliver = "discard" }}''')
             with socket.create_connection(("127.0.0.1", self.submissions), 10, (source, 0)) as plain, \
                     context.wrap_socket(plain):
                 pass
-        tries = self.beside("handshakes", handshake)
+        tries = self.beside("handshakes", handshake, ATTACKERS * 22)
         refused = len(m.events("session_refused", why="client_connections"))
         opened = tries - refused
         self.assertGreater(refused, 0)

@@ -82,6 +82,7 @@ class Verbs(Case):
         self.ctl("restore", self.path("copy"), ok=1)  # not over a queue in use
         self.ctl("compact", ok=1)
         self.ctl("lanes", "suspend", "all")
+        self.ctl("--yes", "release", "all")  # due, in lanes that go nowhere: not waited for
         self.ctl("drain")
         self.check("done", self.ctl("stop"))
         self.m.process.wait(10)
