@@ -114,8 +114,7 @@ dns_address_parse_literal(struct bytes text, struct dns_address *address_out)
     return OK;
 }
 
-static RESULT
-put_hex(struct buf *out, unsigned group)
+static RESULT put_hex(struct buf *out, unsigned group)
 {
     bool begun = false;
 
@@ -128,8 +127,7 @@ put_hex(struct buf *out, unsigned group)
     return OK;
 }
 
-static RESULT
-put_v4(struct buf *out, const uint8_t octets[4])
+static RESULT put_v4(struct buf *out, const uint8_t octets[4])
 {
     for (int i = 0; i < 4; i++) {
         if (i > 0)

@@ -25,8 +25,7 @@ enum {
 
 /* --- the question --- */
 
-static RESULT
-name_put(struct buf *out, struct bytes text)
+static RESULT name_put(struct buf *out, struct bytes text)
 {
     while (text.size > 0) {
         ptrdiff_t dot = bytes_index(text, '.');

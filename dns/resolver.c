@@ -253,8 +253,7 @@ static void slot_fd(void *context, ares_socket_t fd, int readable, int writable)
     s->resolver->hooks.want(s->resolver->hooks.context, fd, readable, writable);
 }
 
-static RESULT
-slot_open(struct slot *s)
+static RESULT slot_open(struct slot *s)
 {
     const struct resolver_config *cfg = &s->resolver->cfg;
     struct ares_options options = {
@@ -500,8 +499,7 @@ static void start_waiting(struct resolver *r, struct instant now)
 
 /* --- the outside --- */
 
-static RESULT
-server_parse(struct bytes text, struct ares_addr_port_node *server_out)
+static RESULT server_parse(struct bytes text, struct ares_addr_port_node *server_out)
 {
     struct dns_address address;
     struct bytes host = text, port = BYTES_NONE;
@@ -531,8 +529,7 @@ server_parse(struct bytes text, struct ares_addr_port_node *server_out)
 }
 
 /* From /etc/resolv.conf, as c-ares reads it. */
-static RESULT
-servers_of_system(struct resolver *r)
+static RESULT servers_of_system(struct resolver *r)
 {
     struct ares_addr_port_node *list = NULL;
     ares_channel channel;
@@ -553,8 +550,7 @@ servers_of_system(struct resolver *r)
     return r->server_count > 0 ? OK : FAIL_SYS(status, "the system has no name server");
 }
 
-static RESULT
-resolver_begin(struct resolver *r, const struct resolver_config *cfg)
+static RESULT resolver_begin(struct resolver *r, const struct resolver_config *cfg)
 {
     int status = ares_library_init(ARES_LIB_INIT_ALL);
 
@@ -631,9 +627,8 @@ void resolver_free(struct resolver **resolver)
 }
 
 /* A query that never needs the wire. */
-static RESULT
-answered_query(struct resolver *r, uint16_t type, enum dns_status failure, const struct dns_answer *answer,
-    struct query **query_out)
+static RESULT answered_query(struct resolver *r, uint16_t type, enum dns_status failure,
+    const struct dns_answer *answer, struct query **query_out)
 {
     struct query *q = query_new(QUERY_DONE, type);
 
@@ -652,9 +647,8 @@ answered_query(struct resolver *r, uint16_t type, enum dns_status failure, const
     return OK;
 }
 
-static RESULT
-new_query(struct resolver *r, struct instant now, const struct dns_name *key, uint16_t type, uint64_t hash,
-    struct query **out)
+static RESULT new_query(struct resolver *r, struct instant now, const struct dns_name *key, uint16_t type,
+    uint64_t hash, struct query **out)
 {
     struct query *q = query_new(QUERY_WAITING, type);
 
@@ -672,8 +666,8 @@ new_query(struct resolver *r, struct instant now, const struct dns_name *key, ui
     return OK;
 }
 
-static RESULT
-query_for(struct resolver *r, struct instant now, struct bytes name, uint16_t type, struct query **query_out)
+static RESULT query_for(
+    struct resolver *r, struct instant now, struct bytes name, uint16_t type, struct query **query_out)
 {
     struct dns_answer cached;
     struct dns_name key;

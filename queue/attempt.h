@@ -27,9 +27,10 @@ struct attempt {
     struct bytes forward_path; /* so that a finished recipient can still be named */
     struct bytes lane, host, address, tls;
     struct bytes status, reply;
-    struct bytes transcript;   /* the dialogue, bounded; empty for all but one recipient of a job */
-    struct message_id caused;  /* QUEUED: the notification; {0}: none */
-    struct bytes from, message_id; /* of the message, so that a finished one can still be found; rows of old lack them */
+    struct bytes transcript;  /* the dialogue, bounded; empty for all but one recipient of a job */
+    struct message_id caused; /* QUEUED: the notification; {0}: none */
+    struct bytes from,
+        message_id; /* of the message, so that a finished one can still be found; rows of old lack them */
 };
 
 enum { ATTEMPT_SIZE_MAX = 16384 };

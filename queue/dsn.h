@@ -18,11 +18,11 @@ enum { DSN_SIZE_MAX = 131072, DSN_ORIGINAL_SIZE_MAX = 65536 };
 
 struct dsn_recipient {
     struct bytes forward_path;
-    struct bytes orcpt;         /* "rfc822;…" or empty */
-    struct bytes status;        /* "5.1.1" */
-    struct bytes reply;         /* the peer's full reply, lines parted by CRLF or LF, or our own reason; may be empty */
-    bool reply_is_smtp;         /* a host said it: Diagnostic-Code: smtp; and Remote-MTA */
-    struct bytes host;          /* remote MTA's name, may be empty */
+    struct bytes orcpt;  /* "rfc822;…" or empty */
+    struct bytes status; /* "5.1.1" */
+    struct bytes reply;  /* the peer's full reply, lines parted by CRLF or LF, or our own reason; may be empty */
+    bool reply_is_smtp;  /* a host said it: Diagnostic-Code: smtp; and Remote-MTA */
+    struct bytes host;   /* remote MTA's name, may be empty */
     struct walltime last_attempt;
     struct walltime will_retry_until; /* delayed only */
     uint32_t attempts;
@@ -33,9 +33,10 @@ struct dsn_report {
     const struct envelope_head *original;
     const struct dsn_recipient *recipients;
     size_t recipient_count;
-    struct bytes content;      /* the original's first octets, at least its header block as far as DSN_ORIGINAL_SIZE_MAX goes */
-    bool content_is_whole;     /* `content` is the whole message */
-    struct message_id id;      /* of the notification, for its Message-ID and boundary */
+    struct bytes
+        content; /* the original's first octets, at least its header block as far as DSN_ORIGINAL_SIZE_MAX goes */
+    bool content_is_whole; /* `content` is the whole message */
+    struct message_id id;  /* of the notification, for its Message-ID and boundary */
     struct walltime now;
 };
 
@@ -53,8 +54,8 @@ bool dsn_wanted(enum dsn_kind kind, const struct envelope_head *head, const stru
  * When room is short the body goes first, then long replies, then the end of the header. CODE_FULL when `out` (give it
  * DSN_SIZE_MAX) has no room even for the least form, and nothing has been put; never for JOB_RCPT_COUNT_MAX recipients or fewer
  * whose values keep the bounds of limits.h. */
-RESULT dsn_write(struct buf *out, const struct dsn_config *cfg, const struct dsn_report *report, enum body_type *body_type_out,
-    bool *utf8_out);
+RESULT dsn_write(struct buf *out, const struct dsn_config *cfg, const struct dsn_report *report,
+    enum body_type *body_type_out, bool *utf8_out);
 const char *dsn_kind_name(enum dsn_kind kind);
 
 #endif

@@ -254,8 +254,7 @@ struct lane *scheduler_lane_find(struct scheduler *s, struct bytes name)
     return lane;
 }
 
-static RESULT
-lane_make(struct scheduler *s, struct bytes name, struct lane **lane_out)
+static RESULT lane_make(struct scheduler *s, struct bytes name, struct lane **lane_out)
 {
     struct lane *lane = scheduler_lane_find(s, name), **slot;
 

@@ -34,8 +34,9 @@ struct scheduler_config {
 /* What is kept of a lane over a restart, and shown by `queuectl lanes`. */
 struct lane_health {
     uint32_t failures; /* back-offs in a row; 0: healthy */
-    uint32_t slots;    /* learned concurrency: up to here a restored lane starts slowly, above it carefully; 0: nothing learned */
-    uint32_t slots_limit; /* set by the operator; 0: none */
+    uint32_t
+        slots; /* learned concurrency: up to here a restored lane starts slowly, above it carefully; 0: nothing learned */
+    uint32_t slots_limit;            /* set by the operator; 0: none */
     struct walltime suspended_until; /* back-off; {0}: none */
     bool suspended;                  /* by the operator, until resumed */
     struct bytes last_error;
@@ -87,7 +88,8 @@ void scheduler_started(struct scheduler *s, struct lane *lane, struct walltime m
 void scheduler_lane_empty(struct scheduler *s, struct lane *lane, struct walltime next_due);
 /* A job ended. Frees its slot, learns from the verdict. `error` is kept for display when the lane backs off, cut at
  * LANE_ERROR_SIZE_MAX. The caller says scheduler_lane_due for what the job leaves behind; a lost worker's lane is due at once. */
-void scheduler_finished(struct scheduler *s, struct lane *lane, struct walltime now, enum lane_verdict verdict, struct bytes error);
+void scheduler_finished(
+    struct scheduler *s, struct lane *lane, struct walltime now, enum lane_verdict verdict, struct bytes error);
 struct lane *scheduler_lane_find(struct scheduler *s, struct bytes name);
 /* While a lane backs off, when it will be probed; else {0}. Retry times of its recipients are set no earlier. */
 struct walltime scheduler_lane_backoff_until(const struct lane *lane);

@@ -206,8 +206,9 @@ struct store_fsck {
     uint64_t messages, recipients, due_rows, body_rows, history_rows, lanes, seen_rows;
     uint64_t damaged, orphan_due, missing_due, orphan_recipients, orphan_bodies, missing_bodies, unpublished;
     uint64_t orphan_index, missing_index; /* rows of the index that no recipient has, recipients that it lacks */
-    uint64_t orphan_seen, missing_seen;   /* names remembered of no message; expanded recipients that are not remembered */
-    uint64_t empty_messages;              /* heads without any recipient: store_message_finish was forgotten */
+    uint64_t orphan_seen,
+        missing_seen;        /* names remembered of no message; expanded recipients that are not remembered */
+    uint64_t empty_messages; /* heads without any recipient: store_message_finish was forgotten */
 };
 /* Walks everything, read-only. Each finding goes to `say` (may be NULL) as one line of text without LF. */
 RESULT store_fsck(

@@ -220,7 +220,8 @@ void log_emit(enum log_event event, const struct log_field *fields, size_t field
     clock_gettime(CLOCK_REALTIME, &now);
     struct buf line;
     buf_init(&line, pending.data + pending.size, LOG_LINE_SIZE_MAX);
-    log_line_put(&line, &config, (struct walltime){now.tv_sec * 1000 + now.tv_nsec / 1000000}, event, fields, field_count);
+    log_line_put(
+        &line, &config, (struct walltime){now.tv_sec * 1000 + now.tv_nsec / 1000000}, event, fields, field_count);
     pending.size += line.size;
     if (event_rows[event].level >= LOG_LEVEL_WARNING)
         log_flush();

@@ -32,7 +32,8 @@ struct log_field {
 
 #define LOG_TEXT(name_, bytes_) ((struct log_field){.name = (name_), .kind = LOG_FIELD_TEXT, .text = (bytes_)})
 #define LOG_STR(name_, string_) LOG_TEXT(name_, bytes_of(string_))
-#define LOG_NUM(name_, number_) ((struct log_field){.name = (name_), .kind = LOG_FIELD_NUMBER, .number = (int64_t)(number_)})
+#define LOG_NUM(name_, number_)                                                                                        \
+    ((struct log_field){.name = (name_), .kind = LOG_FIELD_NUMBER, .number = (int64_t)(number_)})
 #define LOG_MSG(name_, id_)                                                                                            \
     ((struct log_field){.name = (name_), .kind = LOG_FIELD_MESSAGE_ID, .number = (int64_t)(id_).value})
 #define LOG(event, ...)                                                                                                \
@@ -40,11 +41,11 @@ struct log_field {
         sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 
 struct log_config {
-    int fd;              /* where lines go; the caller opened it and keeps it open */
+    int fd; /* where lines go; the caller opened it and keeps it open */
     enum log_format format;
     enum log_level level; /* events below it are dropped */
-    const char *process; /* "inbound", with its number: "inbound.1"; a literal or longer-lived string */
-    bool journal;        /* prefix each line with <priority> for the journal and leave the time out */
+    const char *process;  /* "inbound", with its number: "inbound.1"; a literal or longer-lived string */
+    bool journal;         /* prefix each line with <priority> for the journal and leave the time out */
 };
 
 void log_init(const struct log_config *cfg);

@@ -117,7 +117,8 @@ static struct powers powers_of(enum ipc_role role)
 
 bool sandbox_has_role(enum ipc_role role)
 {
-    return role == ROLE_INBOUND || role == ROLE_OUTBOUND || role == ROLE_QUEUED || role == ROLE_AUTH || role == ROLE_KEYS;
+    return role == ROLE_INBOUND || role == ROLE_OUTBOUND || role == ROLE_QUEUED || role == ROLE_AUTH ||
+           role == ROLE_KEYS;
 }
 
 static bool allow(scmp_filter_ctx filter, const int *calls, size_t count)
@@ -308,7 +309,8 @@ sandbox_enter(enum ipc_role role, const struct config *cfg, struct sandbox_state
     ASSERT(sandbox_has_role(role));
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return FAIL_SYS(errno, "prctl PR_SET_NO_NEW_PRIVS");
-    if ((role == ROLE_AUTH || role == ROLE_KEYS) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) /* nobody of our uid looks at its memory */
+    if ((role == ROLE_AUTH || role == ROLE_KEYS) &&
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) /* nobody of our uid looks at its memory */
         return FAIL_SYS(errno, "prctl PR_SET_DUMPABLE");
     if (!powers_of(role).threads && setrlimit(RLIMIT_NPROC, &none) != 0)
         return FAIL_SYS(errno, "setrlimit RLIMIT_NPROC");

@@ -28,7 +28,8 @@ struct session {
     struct letter *letter; /* between us and the depot for what is submitted; it then owns tx */
     struct inquiry_question question;
     struct repute_question repute;
-    struct smtp_mail asked_mail; /* of a MAIL that waits for what the DNS or a lookup says; its views live in the core */
+    struct smtp_mail
+        asked_mail; /* of a MAIL that waits for what the DNS or a lookup says; its views live in the core */
     struct verp_delimiters verp; /* of the transaction */
     struct smtp_rcpt asked;      /* the recipient of the open question; its views live in the core */
     struct bytes asked_path;

@@ -13,8 +13,8 @@
     F(sqlite3_progress_handler)                                                                                        \
     F(sqlite3_prepare_v2)                                                                                              \
     F(sqlite3_bind_text)                                                                                               \
-    F(sqlite3_step) F(sqlite3_reset) F(sqlite3_finalize) F(sqlite3_column_text) F(sqlite3_column_bytes)                \
-        F(sqlite3_errmsg)
+    F(sqlite3_step)                                                                                                    \
+    F(sqlite3_reset) F(sqlite3_finalize) F(sqlite3_column_text) F(sqlite3_column_bytes) F(sqlite3_errmsg)
 
 static struct {
 #define F(name) __typeof__(name) *name;

@@ -29,7 +29,7 @@ struct order {
 };
 
 enum {
-    ORDER_TARGETS_MAX = 1000,        /* recipients in one transaction: a few milliseconds */
+    ORDER_TARGETS_MAX = 1000,       /* recipients in one transaction: a few milliseconds */
     ORDER_UNDO_WINDOW_MS = 3600000, /* between the word and the deed, unless said otherwise */
     ORDER_UNDO_WINDOW_MAX_MS = 604800000,
     ORDER_REASON_SIZE_MAX = 500,

@@ -28,7 +28,8 @@ static void on_lookup_question(void *ctx, const struct msg *m)
     look(&house.lookup);
     answer.rcpt_answer.session = m->rcpt_ask.session;
     enum rcpt_known known;
-    if (!lookup_known(&house.lookup.desk, m->rcpt_ask.path, &known)) /* its configurations have no lookups to wait for */
+    if (!lookup_known(
+            &house.lookup.desk, m->rcpt_ask.path, &known)) /* its configurations have no lookups to wait for */
         abort();
     answer.rcpt_answer.known = known;
     channel_send(*channel, &answer);

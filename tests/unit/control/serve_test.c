@@ -211,7 +211,7 @@ static void commands_reach_the_engine(void **state)
     answer = answer_take(b, fd);
     assert_non_null(strstr(answer, "{\"end\":true,\"recipients\":1200,\"missing\":0,\"count\":1200}"));
     free(answer);
-    assert_true(b->changed >= 2);                                    /* ORDER_TARGETS_MAX in a turn */
+    assert_true(b->changed >= 2);                                                 /* ORDER_TARGETS_MAX in a turn */
     client_say(fd, "{\"v\":1,\"verb\":\"delete\",\"id\":\"z8\",\"window\":0}\n"); /* 1000 in the base of ids */
     answer = answer_take(b, fd);
     assert_non_null(strstr(answer, "\"count\":1}"));

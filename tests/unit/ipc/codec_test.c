@@ -206,7 +206,8 @@ static void test_full_leaves_the_buffer(void **state)
 
 static bool role_in(enum ipc_role role, enum ipc_role group)
 {
-    return role == group || (group == ROLE_WORKER && (role == ROLE_OUTBOUND || role == ROLE_LOCAL || role == ROLE_LOOKUP)) ||
+    return role == group ||
+           (group == ROLE_WORKER && (role == ROLE_OUTBOUND || role == ROLE_LOCAL || role == ROLE_LOOKUP)) ||
            (group == ROLE_CHILD && role != ROLE_SUPERVISOR);
 }
 
