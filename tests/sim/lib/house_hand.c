@@ -165,15 +165,20 @@ void house_lanes_free(void)
         world_timer_set(&lanes_free, world.now_ms + MINUTE);
         return;
     }
-    lanes_bound = false;
     house.last_down_ms = world.now_ms;
+    /* A power cut may end the house behind any of these: then all of them are said again. */
     request("{\"v\":1,\"verb\":\"resume\",\"lane\":\"*\"}\n");
-    request("{\"v\":1,\"verb\":\"limit\",\"lane\":\"*\",\"slots\":0}\n");
-    for (unsigned i = 0; i < 8; i++) {
+    if (house.engine != NULL)
+        request("{\"v\":1,\"verb\":\"limit\",\"lane\":\"*\",\"slots\":0}\n");
+    for (unsigned i = 0; i < 8 && house.engine != NULL; i++) {
         const char *lane = lane_any();
         request("{\"v\":1,\"verb\":\"resume\",\"lane\":\"%s\"}\n", lane);
     }
-    request("{\"v\":1,\"verb\":\"unpause\"}\n");
+    if (house.engine != NULL)
+        request("{\"v\":1,\"verb\":\"unpause\"}\n");
+    lanes_bound = house.engine == NULL;
+    if (lanes_bound)
+        world_timer_set(&lanes_free, world.now_ms + MINUTE);
 }
 
 static void on_lanes_free(void *ctx)
