@@ -10,6 +10,7 @@ import unittest
 import support  # noqa: F401
 import case
 from case import Case, give, main, need_root
+from namespaces import mount_namespace
 from ports import free_port
 from sink import without_trace
 from waiting import wait_until
@@ -213,11 +214,9 @@ class Damaged(World):
 
 
 if __name__ == "__main__":
-    if case.IS_ROOT and not os.environ.get("MANSIO_TEST_UNSHARED") and shutil.which("unshare"):
-        for propagation in ("private", "unchanged"):  # in a chroot the first is refused
-            unshare = ["unshare", "-m", "--propagation", propagation]
-            if subprocess.run(unshare + ["true"], capture_output=True).returncode == 0:
-                os.environ["MANSIO_TEST_UNSHARED"] = "1"
-                os.execvp("unshare", unshare + [sys.executable] + sys.argv)
+    if case.IS_ROOT and not os.environ.get("MANSIO_TEST_UNSHARED"):
+        if mount_namespace():
+            os.environ["MANSIO_TEST_UNSHARED"] = "1"
+            os.execvp("unshare", mount_namespace() + [sys.executable] + sys.argv)
         Full = unittest.skip("this machine gives no mount namespace")(Full)
     main()

@@ -8,6 +8,7 @@ import pwd
 
 import support  # noqa: F401
 from case import Case, main, need_root
+from namespaces import mount_namespace
 from ports import free_port
 from waiting import wait_until
 
@@ -37,7 +38,7 @@ class Owners(Case):
             config='domain "h.test" { system_users = true }\n'
                    f'domain "s.test" {{ system_users = true mbox = "{self.spool}/%u" }}\n' + config)
         real = m.program("mansiod")
-        wrapper = self.file("mansiod", "#!/bin/sh\nexec unshare -m sh -c 'mount --bind " + passwd +
+        wrapper = self.file("mansiod", "#!/bin/sh\nexec " + " ".join(mount_namespace()) + " sh -c 'mount --bind " + passwd +
                             " /etc/passwd && exec " + real + ' "$@"\' sh "$@"\n')
         os.chmod(wrapper, 0o755)
         programs = m.program

@@ -11,6 +11,7 @@ import unittest
 import support  # noqa: F401
 from callers import SendmailCase
 from case import BUILD, RELEASE, main, need_root, programs
+from namespaces import mount_namespace, root_is_mount_point
 from waiting import wait_until
 
 RELEASE_THERE = os.path.exists(os.path.join(RELEASE, "sendmail"))
@@ -27,6 +28,7 @@ NO_PROC = "mount -t tmpfs -o ro tmpfs /proc"
 
 
 @need_root("to make such boxes")
+@unittest.skipUnless(mount_namespace(), "this machine gives no mount namespace")
 class Hardened(SendmailCase):
     def setUp(self):
         super().setUp()
@@ -37,9 +39,9 @@ class Hardened(SendmailCase):
         """One call as a user whom the system does not know, with no capability and no way to get one."""
         user = ["setpriv", f"--reuid={NAMELESS}", f"--regid={NAMELESS}", "--clear-groups", "--no-new-privs",
                 "--inh-caps=-all", "--bounding-set=-all", *rights]
-        words = "mount --make-rprivate / && " + mounts.replace("FOLDER", self.folder).replace("PROGRAMS", programs(self.build)).strip() + \
+        words = mounts.replace("FOLDER", self.folder).replace("PROGRAMS", programs(self.build)).strip() + \
             ' && exec "$@"' if mounts else 'exec "$@"'
-        argv = ["unshare", "--mount", "sh", "-ec", words, "sh", *user,
+        argv = [*mount_namespace(), "sh", "-ec", words, "sh", *user,
                 os.path.join(programs(self.build), "sendmail"), "-t", "-i"]
         r = subprocess.run(argv, input=f"To: user@out.test\nSubject: {token}\n\nbody\n".encode(), capture_output=True,
                            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MANSIO_CONFIG": self.m.conf,
@@ -69,6 +71,7 @@ class Hardened(SendmailCase):
     def test_private_tmp(self):
         self.up_and_down("private", PRIVATE_TMP)
 
+    @unittest.skipUnless(root_is_mount_point(), "/ is no mount point here (a plain chroot)")
     def test_root_read_only(self):
         self.up_and_down("readonly", ROOT_READ_ONLY)
 
@@ -76,6 +79,7 @@ class Hardened(SendmailCase):
     def test_no_proc(self):
         self.up_and_down("procless", NO_PROC)
 
+    @unittest.skipUnless(root_is_mount_point(), "/ is no mount point here (a plain chroot)")
     def test_nothing_writable(self):
         """ProtectSystem=strict without the drop folder among ReadWritePaths: the socket still takes mail, else the status says so."""
         self.boxed("strict-up", NOTHING_WRITABLE)

@@ -17,6 +17,7 @@ import dnssec
 import postfix
 from case import Case
 from certificates import Authority, certificate, tlsa
+from namespaces import mount_namespace
 from tlspeer import Peer
 from waiting import wait_until
 
@@ -35,10 +36,10 @@ def enter_own_network():
         return None
     if not case.IS_ROOT:
         return "needs root: a network of its own"
-    if subprocess.run(["unshare", "-n", "-m", "true"], capture_output=True).returncode != 0:
+    if not mount_namespace("--net"):
         return "no namespaces here"
     os.environ["MANSIO_TEST_UNSHARED"] = "1"
-    os.execvp("unshare", ["unshare", "-n", "-m", sys.executable] + sys.argv)
+    os.execvp("unshare", mount_namespace("--net") + [sys.executable] + sys.argv)
 
 
 def settle_network():
