@@ -49,6 +49,10 @@ static void conclude_not_found(struct mx_walk *w, bool domain_exists)
         conclude(w, MX_VERDICT_MISROUTED, "4.4.4", "the configured next host has no address");
     else if (!domain_exists)
         conclude(w, MX_VERDICT_NO_DOMAIN, "5.1.2", "there is no such domain");
+    else if (!w->target->ipv4 || !w->target->ipv6)
+        conclude(w, MX_VERDICT_NO_ADDRESS, "5.4.4",
+            w->target->ipv4 ? "the domain's mail hosts have no IPv4 address, and its route uses no other"
+                            : "the domain's mail hosts have no IPv6 address, and its route uses no other");
     else if (w->implicit)
         conclude(w, MX_VERDICT_NO_ADDRESS, "5.4.4", "the domain has neither a mail host nor an address");
     else
@@ -142,7 +146,8 @@ static bool host_add(struct mx_walk *w, struct bytes name, uint16_t preference)
 
     if (w->host_count == DNS_MX_COUNT_MAX)
         return false;
-    *host = (struct mx_host){.preference = preference, .secure = w->mx_secure};
+    *host = (struct mx_host){
+        .preference = preference, .secure = w->mx_secure, .last_family = w->target->ipv4_first ? 6 : 0};
     if (!keep_name(w, name, &host->name_offset, &host->name_size))
         return false;
     host->base_offset = host->name_offset;

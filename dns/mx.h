@@ -45,6 +45,7 @@ struct mx_target {
                             A bare address, or one in brackets without the IPv6 tag, is good too */
     bool ipv4;   /* families that we may use; at least one */
     bool ipv6;
+    bool ipv4_first; /* of a host's addresses; else IPv6 */
 };
 
 enum mx_event_kind { MX_EVENT_ASK, MX_EVENT_TRY, MX_EVENT_DONE };

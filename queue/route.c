@@ -162,22 +162,117 @@ static RESULT hop_item_parse(struct bytes text, uint16_t port_default, struct bu
     return buf_put_u64(hop, port);
 }
 
+/* "host:port*3" */
+static RESULT hop_weighted_parse(struct bytes text, uint16_t port_default, struct buf *hop)
+{
+    ptrdiff_t star = bytes_rindex(text, '*');
+    uint64_t weight = 1;
+
+    if (star != BYTES_NOT_FOUND) {
+        if (!is_ok(bytes_to_u64(bytes_trim(bytes_after(text, (size_t)star + 1)), ROUTE_WEIGHT_MAX, &weight)) ||
+            weight == 0)
+            return FAIL(CODE_SYNTAX, "a weight must be a number from 1 to 100");
+        text = bytes_head(text, (size_t)star);
+    }
+    TRY(hop_item_parse(bytes_trim(text), port_default, hop));
+    if (weight == 1)
+        return OK;
+    TRY(buf_put_octet(hop, '*'));
+    return buf_put_u64(hop, weight);
+}
+
+/* Where the next "," or "|" stands; the end of the text when there is none. */
+static size_t hop_end(struct bytes text)
+{
+    size_t end = 0;
+
+    while (end < text.size && text.data[end] != ',' && text.data[end] != '|')
+        end++;
+    return end;
+}
+
 static RESULT hop_list_parse(struct bytes text, uint16_t port_default, struct buf *hop)
 {
-    for (;;) {
-        ptrdiff_t comma = bytes_index(text, ',');
-        struct result r =
-            hop_item_parse(bytes_trim(bytes_head(text, comma < 0 ? text.size : (size_t)comma)), port_default, hop);
+    for (unsigned count = 1;; count++) {
+        size_t end = hop_end(text);
+        struct result r = hop_weighted_parse(bytes_trim(bytes_head(text, end)), port_default, hop);
 
         if (r.code == CODE_FULL)
             return FAIL(CODE_SYNTAX, "the list of hosts is too long");
         TRY(r);
-        if (comma < 0)
+        if (end == text.size)
             return OK;
-        if (!is_ok(buf_put_octet(hop, ',')))
+        if (count == ROUTE_HOPS_MAX)
+            return FAIL(CODE_SYNTAX, "the list of hosts is too long: at most 8");
+        if (!is_ok(buf_put_octet(hop, text.data[end])))
             return FAIL(CODE_SYNTAX, "the list of hosts is too long");
-        text = bytes_after(text, (size_t)comma + 1);
+        text = bytes_after(text, end + 1);
     }
+}
+
+/* --- what lanes name --- */
+
+struct bytes route_lane_bare(struct bytes lane, struct bytes *source_out)
+{
+    ptrdiff_t slash = bytes_rindex(lane, '/');
+
+    *source_out = BYTES_NONE;
+    if (slash == BYTES_NOT_FOUND || (!bytes_starts(lane, BYTES("mx:")) && !bytes_starts(lane, BYTES("relay:"))))
+        return lane;
+    *source_out = bytes_after(lane, (size_t)slash + 1);
+    return bytes_head(lane, (size_t)slash);
+}
+
+struct bytes route_place_take(struct bytes *rest)
+{
+    ptrdiff_t comma = bytes_index(*rest, ',');
+    struct bytes place = bytes_head(*rest, comma == BYTES_NOT_FOUND ? rest->size : (size_t)comma);
+
+    *rest = comma == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(*rest, (size_t)comma + 1);
+    return bytes_trim(place);
+}
+
+struct place_host {
+    struct bytes name;
+    uint32_t weight;
+};
+
+/* The hosts that are not in `tried`; their number of bits is the bound. */
+static uint32_t place_weigh(struct bytes place, uint32_t tried, struct place_host hosts[32])
+{
+    uint32_t sum = 0;
+
+    for (unsigned i = 0; i < 32 && place.size > 0; i++) {
+        size_t end = hop_end(place);
+        struct bytes name = bytes_trim(bytes_head(place, end));
+        ptrdiff_t star = bytes_rindex(name, '*');
+        uint64_t weight = 1;
+
+        if (star != BYTES_NOT_FOUND &&
+            (!is_ok(bytes_to_u64(bytes_after(name, (size_t)star + 1), ROUTE_WEIGHT_MAX, &weight)) || weight == 0))
+            weight = 1; /* of a lane that came from an older table: any host will do */
+        hosts[i].name = star == BYTES_NOT_FOUND ? name : bytes_head(name, (size_t)star);
+        hosts[i].weight = (tried >> i & 1) != 0 ? 0 : (uint32_t)weight;
+        sum += hosts[i].weight;
+        place = bytes_after(place, end + 1);
+    }
+    return sum;
+}
+
+struct bytes route_host_pick(struct bytes place, uint32_t *tried, struct rng *rng)
+{
+    struct place_host hosts[32] = {{.weight = 0}};
+    uint32_t sum = place_weigh(place, *tried, hosts), drawn;
+    unsigned i = 0;
+
+    if (sum == 0)
+        return BYTES_NONE;
+    /* A single host takes nothing from the generator. */
+    drawn = bytes_index(place, '|') == BYTES_NOT_FOUND ? 0 : (uint32_t)rng_below(rng, sum);
+    while (drawn >= hosts[i].weight)
+        drawn -= hosts[i++].weight;
+    *tried |= (uint32_t)1 << i;
+    return hosts[i].name;
 }
 
 static RESULT target_error_parse(struct bytes text, struct route_target *target)
@@ -456,11 +551,15 @@ route_take(const struct route *route, struct bytes domain, struct buf *lane_out,
         rest = domain;
     else if (kind != ROUTE_LOCAL)
         rest = route->target.hop;
-    if (strlen(prefixes[kind]) + rest.size > LANE_NAME_SIZE_MAX ||
-        strlen(prefixes[kind]) + rest.size > buf_left(lane_out))
+    size_t size = strlen(prefixes[kind]) + rest.size + (route->source.size > 0 ? 1 + route->source.size : 0);
+    if (size > LANE_NAME_SIZE_MAX || size > buf_left(lane_out))
         return FAIL(CODE_FULL, "the name of the lane does not fit");
     TRY(buf_put_str(lane_out, prefixes[kind]));
     TRY(buf_put(lane_out, rest));
+    if (route->source.size > 0) {
+        TRY(buf_put_octet(lane_out, '/'));
+        TRY(buf_put(lane_out, route->source));
+    }
     choice.lane = bytes_after(buf_bytes(lane_out), start);
     *choice_out = choice;
     return OK;
@@ -500,8 +599,10 @@ enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane
 {
     static const struct bytes mx = BYTES_INIT("mx:"), relay = BYTES_INIT("relay:");
     enum route_tls most = ROUTE_TLS_OPPORTUNISTIC;
+    struct bytes source;
     bool found = false;
 
+    lane = route_lane_bare(lane, &source);
     if (bytes_starts(lane, mx)) {
         struct bytes domain = bytes_after(lane, mx.size);
         const struct route *route = domain.size == 0 ? NULL : route_find(table, domain);
@@ -523,7 +624,9 @@ enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane
 const struct route *route_lane_login(const struct route_table *table, struct bytes lane)
 {
     static const struct bytes relay = BYTES_INIT("relay:");
+    struct bytes source;
 
+    lane = route_lane_bare(lane, &source);
     for (size_t i = 0; i < table->count && bytes_starts(lane, relay); i++) {
         const struct route *route = &table->items[i];
         if (route->target.kind == ROUTE_RELAY && route->credentials.size > 0 &&

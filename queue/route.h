@@ -9,14 +9,18 @@
  *   if (choice.kind == ROUTE_LANE) ... choice.lane is "mx:example.org"
  * Lane names are the contract between queued, scheduler and couriers:
  *   mx:DOMAIN            MX of DOMAIN (its port is in the route table: route_mx_port); mx:[192.0.2.1] an address literal
- *   relay:[HOST]:PORT    that host; several, separated by commas, are tried in order
+ *   relay:[HOST]:PORT    that host; several, separated by commas, are tried in order; those at one place, separated by |, by
+ *                        lot, where [HOST]:PORT*3 is drawn three times as often
  *   lmtp:[HOST]:PORT, lmtp:unix:/PATH
+ *   mx:…/NAME, relay:…/NAME   the same, sent as the block `source "NAME"` says: a lane of its own
  *   local                our own mailboxes, process `local`
  *   pipe:…               process `local` */
 #ifndef MANSIO_QUEUE_ROUTE_H
 #define MANSIO_QUEUE_ROUTE_H
 
 #include "daemon/base/base.h"
+
+enum { ROUTE_HOPS_MAX = 8, ROUTE_WEIGHT_MAX = 100, ROUTE_SOURCE_NAME_SIZE_MAX = 32 };
 
 enum route_kind {
     ROUTE_MX,
@@ -57,6 +61,8 @@ struct route {
     int tls;                  /* enum route_tls */
     struct bytes credentials; /* of ROUTE_RELAY: the name of the login there; empty: none */
     bool auth_without_tls;    /* … and it may be said in the clear */
+    struct bytes source;      /* of ROUTE_MX, ROUTE_RELAY: name of a `source` block; empty: none */
+    int64_t give_up_after_ms; /* of its recipients; 0: as for all */
 };
 
 struct route_table {
@@ -75,7 +81,8 @@ struct route_choice {
 /* Parses a target: "mx", "maildir", "relay:[h]:p", "lmtp:…", "hold", "discard", "error:5.1.1 text", "pipe:…".
  * Canonical pieces are copied into the arena. CODE_SYNTAX with `why` for anything else, CODE_FULL from the arena.
  * Hosts come out as [host]:port in lower case, the port filled in (relay 25, lmtp 24), lists joined by commas. A name means
- * that host itself, in brackets or not: no MX look-up is made for it. An IPv6 address needs the brackets. */
+ * that host itself, in brackets or not: no MX look-up is made for it. An IPv6 address needs the brackets. "a*3|b,c": a or b, a
+ * three times as often; the other when that one fails; then c. At most ROUTE_HOPS_MAX hosts. */
 RESULT route_target_parse(struct arena *a, struct bytes text, struct route_target *target_out);
 /* Orders by specificity so that the first match wins; stable. */
 void route_table_sort(struct route *items, size_t count);
@@ -90,6 +97,12 @@ RESULT route_choose_for(const struct route_table *table, struct bytes path, stru
 /* The same for a route that is known already. */
 RESULT route_take(
     const struct route *route, struct bytes domain, struct buf *lane_out, struct route_choice *choice_out);
+/* The lane without its source, and the name of that (empty: none). */
+struct bytes route_lane_bare(struct bytes lane, struct bytes *source_out);
+/* Of a canonical list of hosts its first place; `rest` loses it. Empty: none is left. */
+struct bytes route_place_take(struct bytes *rest);
+/* A host of a place that is not in *tried yet, by weight, as "[host]:port"; it is then. Empty: there is none. */
+struct bytes route_host_pick(struct bytes place, uint32_t *tried, struct rng *rng);
 /* The port for an mx: lane of this domain. */
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain);
 /* Of the route that leads to this lane; of several the one that asks for most. */

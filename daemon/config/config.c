@@ -177,6 +177,7 @@ static RESULT tree_read(struct reader *r)
             TRY(loopback_put(cfg, &cfg->exempt_from));
     }
     TRY(names_read(r));
+    TRY(config_sources_read(r)); /* so are these */
     TRY(config_listens_read(r));
     TRY(config_domains_read(r));
     TRY(config_logins_read(r));

@@ -77,6 +77,24 @@ struct config_domain {
     struct bytes subaddress;       /* the octets of which one may part user and tag; "none": no subaddresses */
     uint64_t message_size;         /* 0: as limits.message_size */
     struct rate recipients;        /* of strangers' and users' mail together */
+    struct bytes source;           /* of `deliver` by mx or relay: whose name a `source` block has */
+    int64_t give_up_after_ms;      /* 0: as for all */
+};
+
+/* A source block: from where, and as whom, mail goes out. */
+enum source_families {
+    SOURCE_ANY,
+    SOURCE_IPV4,
+    SOURCE_IPV6,
+    SOURCE_PREFER_IPV4,
+    SOURCE_PREFER_IPV6, /* of a host that has both, as with SOURCE_ANY */
+};
+struct config_source {
+    struct bytes name;
+    struct bytes helo;          /* empty: the hostname */
+    bool has_ipv4, has_ipv6;    /* an address of its own of that family */
+    uint8_t ipv4[16], ipv6[16]; /* IPv4 in the first four octets */
+    int families;               /* enum source_families */
 };
 
 /* A lookup block: a table, database or service that knows users, aliases, domains, routes or senders. */
@@ -181,6 +199,8 @@ struct config {
     size_t domain_count;
     struct config_domain *hosted; /* domain "*": for all that its `names` know; NULL: none */
     struct config_text_list route_lookups;
+    struct config_source *sources;
+    size_t source_count;
     struct route_table routes; /* `route` and `domain` blocks, most specific first; always ends with a "*" */
     struct {
         struct config_text_list servers; /* empty: the system's */
@@ -247,6 +267,11 @@ struct bytes config_domain_user(const struct config_domain *d, struct bytes loca
 /* Whether mail for the domain has to be expanded; whether the process lookup has to be asked who is known there. */
 bool config_domain_has_aliases(const struct config_domain *d);
 bool config_domain_is_looked_up(const struct config_domain *d);
+/* NULL when there is none of that name. */
+const struct config_source *config_source_find(const struct config *cfg, struct bytes name);
+/* Which families may be used from there: not one without an address when the other has one. */
+bool config_source_ipv4(const struct config_source *s);
+bool config_source_ipv6(const struct config_source *s);
 /* Whether an item of a list names a lookup ("lookup:NAME"), and which one in cfg->lookups. */
 bool config_is_lookup(struct bytes item);
 RESULT config_lookup_find(const struct config *cfg, struct bytes item, size_t *index_out);

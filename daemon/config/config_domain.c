@@ -46,6 +46,7 @@ static RESULT domain_read(struct reader *r, const struct config_tree_block *bloc
             return READER_FAIL(r, block->line, "a second domain block for \"%s\"; expected each domain once",
                 (const char *)d->name.data);
     TRY(reader_block(r, block, domain));
+    TRY(config_source_check(r, block, domain->source, domain->target.kind));
     if (bytes_equal(domain->name, BYTES("*")) != (domain->names.count > 0))
         return READER_FAIL(r, block->line,
             "domain \"%s\": found %s names, expected them in domain \"*\", and only there",

@@ -70,7 +70,8 @@ static RESULT from_read(struct reader *r, const struct config_tree_block *block,
 
         is_path = false;
         if (!is_ok(buf_put_str(&relay, "relay:")) || !is_ok(buf_put(&relay, rest)) ||
-            bytes_index(rest, ',') != BYTES_NOT_FOUND ||
+            bytes_index(rest, ',') != BYTES_NOT_FOUND || bytes_index(rest, '|') != BYTES_NOT_FOUND ||
+            bytes_index(rest, '*') != BYTES_NOT_FOUND ||
             !is_ok(route_target_parse(&r->cfg->arena, buf_bytes(&relay), &target)))
             return reader_wrong(r, cell, "from", "callahead:[host]:port");
         rest = target.hop;

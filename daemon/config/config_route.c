@@ -61,6 +61,7 @@ static RESULT route_read(struct reader *r, const struct config_tree_block *block
             return READER_FAIL(r, block->line, "a second route block for \"%.200s\"; expected each pattern once",
                 (const char *)block->title.data);
     TRY(reader_block(r, block, route));
+    TRY(config_source_check(r, block, route->source, route->target.kind));
     if (route->target.kind == ROUTE_LOCAL || route->target.kind == ROUTE_PIPE)
         return reader_wrong(
             r, via, "via", "mx, relay:…, lmtp:…, hold, discard or error:… (mailboxes belong to a domain block)");
@@ -119,8 +120,12 @@ RESULT config_routes_read(struct reader *r)
         has_default = has_default || items[used].pattern.size == 0;
     }
     for (size_t i = 0; i < r->cfg->domain_count; i++)
-        items[used++] = (struct route){
-            .pattern = r->cfg->domains[i].name, .is_domain = true, .target = r->cfg->domains[i].target, .port = 25};
+        items[used++] = (struct route){.pattern = r->cfg->domains[i].name,
+            .is_domain = true,
+            .target = r->cfg->domains[i].target,
+            .port = 25,
+            .source = r->cfg->domains[i].source,
+            .give_up_after_ms = r->cfg->domains[i].give_up_after_ms};
     TRY(logins_agree(r, items, count, used));
     if (!has_default)
         items[used++] =

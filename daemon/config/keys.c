@@ -34,6 +34,7 @@ bool config_key_is_list(const struct config_key *key)
         return true;
     case CONFIG_KIND_CUSTOM:
         return (key->block == CONFIG_BLOCK_DNS && strcmp(key->name, "servers") == 0) ||
+               (key->block == CONFIG_BLOCK_SOURCE && strcmp(key->name, "address") == 0) ||
                (key->block == CONFIG_BLOCK_CHECKS && strcmp(key->name, "lists") == 0) ||
                (key->block == CONFIG_BLOCK_RETRY && strcmp(key->name, "plan") == 0);
     default:

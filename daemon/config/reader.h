@@ -1,6 +1,6 @@
 /* reader: what the readers of single blocks share: keeping, telling what is wrong, and filling a block by its rows of keys.def.
  *
- * For: config.c, which reads the whole, and config_listen.c, config_domain.c and config_route.c, a noun each. Not for: anybody
+ * For: config.c, which reads the whole, and the other config_*.c, a noun each. Not for: anybody
  * outside this folder. A reader lives as long as one reading; what it keeps lies in the arena of the tree that it makes.
  *   TRY(reader_block(r, &block, &domain));                                     every key that a row can describe
  *   const struct config_tree_cell *cell = reader_cell(&block, "maildir");      one that it cannot
@@ -44,10 +44,14 @@ const struct config_tree_cell *reader_cell(const struct config_tree_block *block
 
 /* Each its blocks, in this order. */
 RESULT config_lookups_read(struct reader *r);
+RESULT config_sources_read(struct reader *r);
 RESULT config_listens_read(struct reader *r);
 RESULT config_domains_read(struct reader *r);
 RESULT config_logins_read(struct reader *r);
 RESULT config_routes_read(struct reader *r);
+/* Of a route or domain block: whether its source is one, and of use to it. */
+RESULT config_source_check(
+    struct reader *r, const struct config_tree_block *block, struct bytes name, enum route_kind kind);
 /* What a row cannot say of the block `checks`. */
 RESULT config_checks_read(struct reader *r, const struct config_tree_block *block);
 

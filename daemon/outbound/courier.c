@@ -94,7 +94,7 @@ static struct peer_reply own_words(const char *status, struct bytes text)
 
 /* --- hops --- */
 
-/* "[host]:port", "[host]": the text up to a comma. Makes it the walk's target. */
+/* "[host]:port", "[host]". Makes it the walk's target. */
 static RESULT hop_parse(struct courier *k, struct bytes hop)
 {
     struct buf room = BUF(k->target_room);
@@ -120,8 +120,12 @@ static RESULT hop_parse(struct courier *k, struct bytes hop)
     } else {
         TRY(buf_put(&room, host));
     }
-    k->target = (struct mx_target){
-        .domain = buf_bytes(&room), .port = (uint16_t)port, .direct = true, .ipv4 = k->cfg->ipv4, .ipv6 = k->cfg->ipv6};
+    k->target = (struct mx_target){.domain = buf_bytes(&room),
+        .port = (uint16_t)port,
+        .direct = true,
+        .ipv4 = k->cfg->ipv4,
+        .ipv6 = k->cfg->ipv6,
+        .ipv4_first = k->cfg->ipv4_first};
     return OK;
 }
 
@@ -145,11 +149,15 @@ static void lane_unreadable(struct courier *k, const char *why)
 /* The next host of a list. False when there is none. */
 static bool hop_next(struct courier *k)
 {
-    if (k->hops.size == 0 || k->hop_count == COURIER_HOPS_MAX)
+    struct bytes hop = route_host_pick(k->place, &k->place_tried, &k->rng);
+
+    if (hop.size == 0 && k->hops.size > 0) {
+        k->place = route_place_take(&k->hops);
+        k->place_tried = 0;
+        hop = route_host_pick(k->place, &k->place_tried, &k->rng);
+    }
+    if (hop.size == 0 || k->hop_count == COURIER_HOPS_MAX)
         return false;
-    ptrdiff_t comma = bytes_index(k->hops, ',');
-    struct bytes hop = bytes_trim(bytes_head(k->hops, comma == BYTES_NOT_FOUND ? k->hops.size : (size_t)comma));
-    k->hops = comma == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(k->hops, (size_t)comma + 1);
     k->hop_count++;
     struct result r = hop_parse(k, hop);
     if (!is_ok(r)) {
@@ -532,8 +540,11 @@ void courier_init(struct courier *k, const struct courier_config *cfg, const str
     buf_init(&k->failure_host, k->failure_host_room, sizeof k->failure_host_room);
     if (bytes_starts(lane, BYTES("mx:"))) {
         k->lane_kind = LANE_MX;
-        k->target = (struct mx_target){
-            .domain = bytes_after(lane, 3), .port = job->mx_port, .ipv4 = cfg->ipv4, .ipv6 = cfg->ipv6};
+        k->target = (struct mx_target){.domain = bytes_after(lane, 3),
+            .port = job->mx_port,
+            .ipv4 = cfg->ipv4,
+            .ipv6 = cfg->ipv6,
+            .ipv4_first = cfg->ipv4_first};
         walk_begin(k);
     } else if (bytes_starts(lane, BYTES("lmtp:unix:"))) {
         k->lane_kind = LANE_LMTP_UNIX;

@@ -32,25 +32,27 @@
 #include "dns/mx.h"
 #include "queue/envelope.h"
 #include "queue/lane.h"
+#include "queue/route.h"
 #include "smtp/client.h"
 
 enum {
     COURIER_OVERLAP_DEFAULT_MS = 2000, /* how long IPv6 may take before the next address is dialed beside it */
-    COURIER_HOPS_MAX = 8,              /* hosts in one relay: list */
+    COURIER_HOPS_MAX = ROUTE_HOPS_MAX, /* hosts in one relay: list */
     COURIER_DIAL_COUNT = 2,            /* dials at once: the one tried now and a slow one beside it */
 };
 
 struct courier_config {
     const struct mx_self *self;
     bool ipv4, ipv6;          /* families that we may use */
+    bool ipv4_first;          /* of a host's addresses */
     enum smtp_client_tls tls; /* for SMTP; LMTP goes without */
     int64_t dial_ms;          /* timeouts.connect, per address */
     int64_t overlap_ms;       /* COURIER_OVERLAP_DEFAULT_MS */
 };
 
 struct courier_job {
-    struct bytes lane;
-    uint16_t mx_port; /* of an mx: lane: route_mx_port */
+    struct bytes lane; /* bare: without a source */
+    uint16_t mx_port;  /* of an mx: lane: route_mx_port */
     const struct envelope_head *head;
     const struct recipient *rcpts;
     size_t rcpt_count; /* 1..JOB_RCPT_COUNT_MAX */
@@ -138,9 +140,10 @@ struct courier {
     const struct courier_job *job;
     struct instant now; /* of the last call that said it */
     struct rng rng;
-    uint8_t state;     /* enum courier_state, courier.c */
-    uint8_t lane_kind; /* enum courier_lane_kind, courier.c */
-    struct bytes hops; /* of a list, not yet tried */
+    uint8_t state;            /* enum courier_state, courier.c */
+    uint8_t lane_kind;        /* enum courier_lane_kind, courier.c */
+    struct bytes hops, place; /* of a list: places not yet tried, and the one that is */
+    uint32_t place_tried;     /* its hosts that were: route_host_pick */
     unsigned hop_count;
     struct bytes unix_path;
 

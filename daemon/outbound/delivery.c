@@ -514,9 +514,19 @@ static const struct bytes *ascii_forms(struct delivery *d)
     return forms;
 }
 
-static uint16_t lane_mx_port(const struct delivery *d)
+static uint16_t lane_mx_port(const struct outbound *ob, struct bytes lane)
 {
-    return bytes_starts(d->lane, BYTES("mx:")) ? route_mx_port(&d->ob->cfg->routes, bytes_after(d->lane, 3)) : 25;
+    return bytes_starts(lane, BYTES("mx:")) ? route_mx_port(&ob->cfg->routes, bytes_after(lane, 3)) : 25;
+}
+
+static void source_take(struct delivery *d, struct bytes name)
+{
+    d->source = config_source_find(d->ob->cfg, name);
+    if (d->source == NULL)
+        return;
+    d->cfg.ipv4 = d->cfg.ipv4 && config_source_ipv4(d->source);
+    d->cfg.ipv6 = d->cfg.ipv6 && config_source_ipv6(d->source);
+    d->cfg.ipv4_first = d->source->families == SOURCE_PREFER_IPV4;
 }
 
 /* What the courier and the client core need to know of it: they see encryption, the link sees to names. */
@@ -538,6 +548,7 @@ static enum smtp_client_tls client_tls_of(enum route_tls level)
 void delivery_run(struct outbound *ob, struct job_id id)
 {
     struct delivery *d = delivery_find(ob, id);
+    struct bytes source;
 
     if (d == NULL || d->running)
         return;
@@ -545,10 +556,11 @@ void delivery_run(struct outbound *ob, struct job_id id)
         delivery_drop(d, LANE_WORKER_LOST);
         return;
     }
+    struct bytes lane = route_lane_bare(d->lane, &source);
     d->running = true;
     d->job = (struct courier_job){
-        .lane = d->lane,
-        .mx_port = lane_mx_port(d),
+        .lane = lane,
+        .mx_port = lane_mx_port(ob, lane),
         .head = &d->head,
         .rcpts = d->rcpts,
         .rcpt_count = d->rcpt_count,
@@ -558,6 +570,7 @@ void delivery_run(struct outbound *ob, struct job_id id)
     d->tls = route_lane_tls(&ob->cfg->routes, d->lane);
     d->cfg = ob->courier;
     d->cfg.tls = client_tls_of(d->tls);
+    source_take(d, source);
     d->login = route_lane_login(&ob->cfg->routes, d->lane);
     if (d->login != NULL && !d->login->auth_without_tls) /* without TLS it would not be said */
         d->cfg.tls = SMTP_CLIENT_TLS_REQUIRED;

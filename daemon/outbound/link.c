@@ -121,7 +121,7 @@ struct link *pool_take_lane(struct outbound *ob, struct bytes lane)
 
 bool link_peer_same(const struct link *l, const struct courier_peer *peer, const struct delivery *d)
 {
-    if (l->level != d->tls)
+    if (l->level != d->tls || l->source != d->source)
         return false;
     /* The host takes our mail for that of whom we logged in as. */
     if (!bytes_equal(l->credentials, d->login != NULL ? d->login->credentials : BYTES_NONE))
@@ -167,7 +167,9 @@ static bool asks_for_records(const struct link *l)
 /* The domain that mail of an MX lane is for; empty for others. */
 static struct bytes lane_domain(const struct link *l)
 {
-    return bytes_starts(l->lane, BYTES("mx:")) ? bytes_after(l->lane, 3) : BYTES_NONE;
+    struct bytes source, lane = route_lane_bare(l->lane, &source);
+
+    return bytes_starts(lane, BYTES("mx:")) ? bytes_after(lane, 3) : BYTES_NONE;
 }
 
 /* What the handshake must prove. */
@@ -615,6 +617,16 @@ static const struct conn_handler LINK_HANDLER = {
 
 /* --- birth, jobs, end --- */
 
+/* The address that its source has of the peer's family. A literal may ask for a family that the source does not use. */
+static RESULT source_choose(const struct config_source *s, bool ipv6, const uint8_t **address_out)
+{
+    if (ipv6 ? !config_source_ipv6(s) : !config_source_ipv4(s))
+        return FAIL_SYS(EAFNOSUPPORT, "its source does not use this family of addresses");
+    if (ipv6 ? s->has_ipv6 : s->has_ipv4)
+        *address_out = ipv6 ? s->ipv6 : s->ipv4;
+    return OK;
+}
+
 RESULT link_dial(struct delivery *d, unsigned slot, const struct courier_peer *peer)
 {
     struct outbound *ob = d->ob;
@@ -644,7 +656,10 @@ RESULT link_dial(struct delivery *d, unsigned slot, const struct courier_peer *p
     l->address_text[text.size] = 0;
     memcpy(to.address, peer->address.octets, sizeof to.address);
     l->level = d->tls;
+    l->source = d->source;
     struct result r = login_make(l, d->login);
+    if (is_ok(r) && d->source != NULL && !to.local)
+        r = source_choose(d->source, to.ipv6, &to.source);
     if (is_ok(r))
         r = tlsa_ask(l);
     if (is_ok(r))
@@ -668,7 +683,7 @@ static void client_begin(struct link *l, enum smtp_client_tls tls)
     const struct config *cfg = l->ob->cfg;
 
     l->cfg = (struct smtp_client_config){
-        .helo = cfg->hostname,
+        .helo = l->source != NULL && l->source->helo.size > 0 ? l->source->helo : cfg->hostname,
         .lmtp = l->peer.lmtp,
         .send_8bit_raw = cfg->send_8bit_raw,
         .tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : tls,

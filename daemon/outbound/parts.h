@@ -67,15 +67,16 @@ struct link {
     uint32_t jobs;
     struct loop_hook work;
     enum route_tls level;
-    struct dns_answer *tlsa;        /* records that DNSSEC vouches for; NULL: none */
-    struct resolver_token tlsa_ask; /* while tlsa_open */
-    bool tlsa_open, tlsa_failed;    /* the question is out; it has no answer that can be used */
-    bool dane;                      /* a record could be used: the peer is proved by it */
-    bool connected;                 /* and waits for it */
-    struct courier_peer peer;       /* views into the room */
-    struct bytes credentials;       /* name of the login of its route; empty: none */
-    struct link_login *login;       /* NULL: none */
-    struct bytes lane;              /* of its last job */
+    struct dns_answer *tlsa;            /* records that DNSSEC vouches for; NULL: none */
+    struct resolver_token tlsa_ask;     /* while tlsa_open */
+    bool tlsa_open, tlsa_failed;        /* the question is out; it has no answer that can be used */
+    bool dane;                          /* a record could be used: the peer is proved by it */
+    bool connected;                     /* and waits for it */
+    struct courier_peer peer;           /* views into the room */
+    const struct config_source *source; /* from where, and as whom; NULL: as the host */
+    struct bytes credentials;           /* name of the login of its route; empty: none */
+    struct link_login *login;           /* NULL: none */
+    struct bytes lane;                  /* of its last job */
     struct smtp_client_config cfg;
     struct smtp_client client;
     char address_text[DNS_ADDRESS_TEXT_SIZE_MAX + 1];
@@ -117,8 +118,9 @@ struct delivery {
     bool ask_open[MX_ASK_COUNT_MAX];
     struct loop_timer timer;
     enum route_tls tls;
-    const struct route *login; /* whose credentials it needs; NULL: none */
-    struct courier_config cfg; /* the process's, with what `tls` asks for */
+    const struct route *login;          /* whose credentials it needs; NULL: none */
+    const struct config_source *source; /* which its lane names; NULL: none */
+    struct courier_config cfg;          /* the process's, with what `tls` asks for */
     struct courier_job job;
     struct courier courier;
 };
@@ -200,7 +202,8 @@ void link_release(struct seat *s);
 void link_abandon(struct seat *s);
 /* At once. */
 void link_close(struct link *l);
-/* Would its session do for this delivery's job to this peer: under its route's rule for TLS, and logged in as the same? */
+/* Would its session do for this delivery's job to this peer: under its route's rule for TLS, from the same source, and logged in as
+ * the same? */
 bool link_peer_same(const struct link *l, const struct courier_peer *peer, const struct delivery *d);
 /* How the peer's name was proved: "", " verified" or " dane"; for logs, behind version and cipher. */
 const char *link_tls_proof(const struct link *l);

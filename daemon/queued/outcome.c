@@ -48,6 +48,20 @@ static RESULT told_add(struct outcome *o, enum dsn_kind kind, const struct dsn_r
     return OK;
 }
 
+/* By its route, or as for all. */
+static struct retry_plan plan_of(const struct outcome *o, const struct recipient *rcpt)
+{
+    struct retry_plan plan = o->e->cfg->retry;
+    uint8_t room[LANE_NAME_SIZE_MAX];
+    struct buf lane = BUF(room);
+    struct route_choice choice;
+
+    if (is_ok(engine_route(o->e, o->reverse_path, rcpt->forward_path, &lane, &choice)) && choice.route != NULL &&
+        choice.route->give_up_after_ms > 0)
+        plan.give_up_after_ms = choice.route->give_up_after_ms;
+    return plan;
+}
+
 static struct dsn_recipient dsn_recipient_of(
     const struct outcome *o, const struct recipient *rcpt, const struct job_rcpt *at)
 {
@@ -59,7 +73,7 @@ static struct dsn_recipient dsn_recipient_of(
         .reply_is_smtp = at->host.size > 0 && is_smtp_reply(at->reply),
         .host = at->host,
         .last_attempt = o->now,
-        .will_retry_until = walltime_after(o->head.arrival, o->e->cfg->retry.give_up_after_ms),
+        .will_retry_until = walltime_after(o->head.arrival, plan_of(o, rcpt).give_up_after_ms),
         .attempts = rcpt->attempts + 1,
     };
 }
@@ -158,7 +172,7 @@ static RESULT over_quota(struct outcome *o, const struct recipient *rcpt, const 
     return failed(o, rcpt, &final, first);
 }
 
-static struct walltime next_try(struct outcome *o, const struct recipient *rcpt)
+static struct walltime next_try(struct outcome *o, const struct retry_plan *plan, const struct recipient *rcpt)
 {
     /* By name: the scheduler may have dropped an idle lane while the commit had to wait. */
     struct lane *lane = scheduler_lane_find(o->e->scheduler, o->job->lane_name);
@@ -168,10 +182,10 @@ static struct walltime next_try(struct outcome *o, const struct recipient *rcpt)
     struct walltime *chosen = &o->next_tries[step];
 
     if (chosen->ms == 0)
-        *chosen = retry_next_try(&o->e->cfg->retry, rcpt->attempts + 1, o->now, &o->e->rng);
+        *chosen = retry_next_try(plan, rcpt->attempts + 1, o->now, &o->e->rng);
     /* While the whole lane waits, its recipients wait with it, so that the schedule on disk tells the truth. */
     struct walltime next = chosen->ms < backoff.ms ? backoff : *chosen;
-    return retry_clamp(&o->e->cfg->retry, o->head.arrival, next);
+    return retry_clamp(plan, o->head.arrival, next);
 }
 
 static RESULT recipient_move(struct outcome *o, const struct recipient *before, struct recipient *after)
@@ -184,19 +198,19 @@ static RESULT recipient_move(struct outcome *o, const struct recipient *before, 
 
 static RESULT deferred(struct outcome *o, const struct recipient *rcpt, const struct job_rcpt *at, bool first)
 {
-    const struct retry_plan *plan = &o->e->cfg->retry;
+    const struct retry_plan plan = plan_of(o, rcpt);
     struct recipient after = *rcpt;
 
-    if (retry_gives_up(plan, o->head.arrival, o->now))
+    if (retry_gives_up(&plan, o->head.arrival, o->now))
         return expired(o, rcpt, at, first);
     if (is_over_quota(o, rcpt, at))
         return over_quota(o, rcpt, at, first);
     after.attempts++;
-    after.next_try = next_try(o, rcpt);
+    after.next_try = next_try(o, &plan, rcpt);
     after.last_status = at->status;
     after.last_reply = at->reply;
     after.last_host = at->host;
-    if (!rcpt->warned && retry_warns(plan, o->head.arrival, o->now)) {
+    if (!rcpt->warned && retry_warns(&plan, o->head.arrival, o->now)) {
         after.warned = true;
         if (dsn_wanted(DSN_DELAYED, &o->head, rcpt)) {
             struct dsn_recipient told = dsn_recipient_of(o, rcpt, at);

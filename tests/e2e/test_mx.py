@@ -55,8 +55,9 @@ mx.two     IN A 127.0.0.2
 
 
 class Mx(Case):
-    def world(self, **kwargs):
+    def world(self, config="", **kwargs):
         self.port = free_port()
+        kwargs["config"] = config.replace("port = 0", f"port = {self.port}")
         self.names = self.dns(ZONE)
         self.one = self.sink(self.port, "127.0.0.2")
         self.back = self.sink(self.port, "127.0.0.9")
@@ -127,6 +128,37 @@ class Mx(Case):
         report = Report(back.wait(1, more=m.log_tail)[0].content)
         self.assertEqual("5.4.6", report.recipient("r@loop.test")["Status"].split()[0])
         m.wait_empty()
+
+    def test_source_of_a_sender_domain(self):
+        """Mail of one sender domain goes out from its own address, under its own name, and never in another's connection."""
+        m = self.world(config='source "shop" { address = "127.0.0.77"  helo = "out.shop.test" }\n'
+                       'route "from:@shop.test" { via = "mx"  source = "shop" }\n'
+                       'source "away" { address = "192.0.2.1" }\n'
+                       'route "from:@away.test" { via = "mx"  source = "away" }\n')
+        self.delivered(m, "one.test", self.one)
+        m.send("boss@shop.test", ["s1@one.test", "s2@one.test"], "Subject: from the shop\n\nx\n")
+        m.send("sender@back.test", ["plain@one.test"], "Subject: as the host\n\nx\n")
+        m.send("x@away.test", ["r@prefer.test"], "Subject: from an address that is not here\n\nx\n")
+        wait_until(lambda: self.one.to("s2@one.test") and self.one.to("plain@one.test"), 20, m.log_tail)
+        shop, plain = self.one.to("s2@one.test")[0], self.one.to("plain@one.test")[0]
+        self.assertEqual(("127.0.0.77", "out.shop.test"), (shop.peer, shop.helo.decode()))
+        self.assertEqual(["s1@one.test", "s2@one.test"], sorted(shop.recipients))
+        self.assertEqual(b"mx.here.test", plain.helo)
+        self.assertNotEqual("127.0.0.77", plain.peer)
+        r = m.wait_recipient("r@prefer.test", state="deferred", attempts=1)
+        self.assertEqual("mx:prefer.test/away", r["lane"])
+        self.assertIn("4.4.1", r["status"] if "status" in r else r["reply"])
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
+    def test_families_of_a_route(self):
+        m = self.world(config='source "four" { families = "ipv4" }\nroute "both.test" { via = "mx"  port = 0  source = "four" }\n'
+                       'source "six" { address = "::1" }\nroute "one.test" { via = "mx"  port = 0  source = "six" }\n')
+        six = self.sink(self.port, "::1")
+        self.delivered(m, "both.test", self.one)
+        m.send("sender@back.test", ["r@one.test"], "Subject: it has no IPv6 address\n\nx\n")
+        report = Report(self.back.wait(1, more=m.log_tail)[0].content)
+        self.assertEqual("5.4.4", report.recipient("r@one.test")["Status"].split()[0])
+        self.assertEqual([], six.messages)
 
     @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
     def test_ipv6(self):

@@ -26,7 +26,8 @@ class Retry(Case):
         self.port = free_port()
         self.one = self.sink(self.port, "127.0.0.2", script)
         self.back = self.sink(self.port, "127.0.0.9")
-        return self.mansio(dns=self.dns(ZONE), mx_port=self.port, retry=retry, **kwargs)
+        config = kwargs.pop("config", "").replace("%(port)d", str(self.port))
+        return self.mansio(dns=self.dns(ZONE), mx_port=self.port, retry=retry, config=config, **kwargs)
 
     def test_4xx_then_delivered(self):
         m = self.world({"rcpt": [b"451 4.7.1 greylisted\r\n", b"451 4.7.1 greylisted\r\n", None]})
@@ -166,6 +167,16 @@ class Retry(Case):
         self.assertTrue(reports[0].recipients[0]["Will-Retry-Until"])
         self.assertIn("still busy", reports[1].recipients[0]["Diagnostic-Code"])
         self.assertEqual(2, len(self.back.messages))
+
+    def test_own_patience_of_a_route(self):
+        """A route gives up by its own time, whatever holds for the rest."""
+        m = self.world({"rcpt": b"451 4.7.1 not now\r\n"}, retry='plan = { "300ms" } jitter = 0 warn_after = 0 give_up_after = "5d"',
+                       config='route "two.test" { via = "mx"  port = %(port)d  give_up_after = "1s" }')
+        m.send("s@back.test", ["r@one.test", "r@two.test"], TEXT)
+        report = Report(self.back.wait(1, more=m.log_tail)[0].content)
+        self.assertEqual("4.4.7", report.recipient("r@two.test")["Status"].split()[0])
+        self.assertEqual(1, len(report.recipients))
+        m.wait_recipient("r@one.test", state="deferred")
 
     def test_notify(self):
         """NOTIFY, ORCPT, ENVID and RET end in the fields they ask for; a next hop without DSN means `relayed`."""

@@ -44,6 +44,7 @@ class Message:
     def __init__(self, session, mail, rcpts, content, accepted):
         self.mail, self.rcpts, self.content, self.accepted = mail, rcpts, content, accepted
         self.helo, self.session_number, self.at = session.helo, session.number, time.monotonic()
+        self.peer = session.peer
         self.began, self.ended = session.began, time.time()  # when its MAIL and its end were read, by the clock of logs
 
     @property
@@ -81,6 +82,7 @@ class Session:
     def __init__(self, sink, reader, writer, number):
         self.sink, self.reader, self.writer, self.number = sink, reader, writer, number
         self.helo, self.mail, self.rcpts, self.commands, self.began = None, None, [], [], 0.0
+        self.peer = writer.get_extra_info("peername")[0]
 
     async def reply(self, key, argument, usual):
         answer = self.sink.scripted(key, self, argument)

@@ -7,7 +7,7 @@
  *      refused, hang, noroute        while connecting ("slow=N": connects after N ms)
  *      ok, rcpt=1x2 (results in order: 2xx digit 2, 4, 5, or a for again), then ".421" when not reusable after
  *      greet4, greet5, lost, lost-mail, lost-body, uncertain, garbage, tls, no-tls, down, stale, timeout, body
- *   J: LANE [rcpts=N] [tls=WORD] [kept=ADDRESS] [only=4|6] [self=NAME]
+ *   J: LANE [rcpts=N] [tls=WORD] [kept=ADDRESS] [only=4|6] [first=4] [self=NAME]
  *   E: what happens                  compared line by line; times are milliseconds since the start
  * MANSIO_TRANSCRIPT_RECORD=courier prints what happens instead. */
 #include <setjmp.h>
@@ -351,6 +351,8 @@ static void job_run(char *words)
         else if ((value = word_value(word, "only"))) {
             w.cfg.ipv4 = *value == '4';
             w.cfg.ipv6 = *value == '6';
+        } else if ((value = word_value(word, "first"))) {
+            w.cfg.ipv4_first = *value == '4';
         } else if ((value = word_value(word, "self"))) {
             w.self_name = bytes_of(value);
             w.self = (struct mx_self){.names = &w.self_name, .name_count = 1};

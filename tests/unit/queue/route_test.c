@@ -37,6 +37,9 @@ static const struct {
     {"relay:[64:ff9b::192.0.2.1]", ROUTE_RELAY, "[64:ff9b::192.0.2.1]:25", "", ""},
     {"relay:[a.example]:25,b.example, [2001:db8::2]:26", ROUTE_RELAY, "[a.example]:25,[b.example]:25,[2001:db8::2]:26",
         "", ""},
+    {"relay:[a]:25*3|b , c*1", ROUTE_RELAY, "[a]:25*3|[b]:25,[c]:25", "", ""},
+    {"relay:a*100|b * 2|[::1]:26*7", ROUTE_RELAY, "[a]:25*100|[b]:25*2|[::1]:26*7", "", ""},
+    {"relay:a,b,c,d,e,f,g,h", ROUTE_RELAY, "[a]:25,[b]:25,[c]:25,[d]:25,[e]:25,[f]:25,[g]:25,[h]:25", "", ""},
     {"lmtp:[127.0.0.1]:24", ROUTE_LMTP, "[127.0.0.1]:24", "", ""},
     {"lmtp:localhost", ROUTE_LMTP, "[localhost]:24", "", ""},
     {"LMTP:UNIX:/run/dovecot/lmtp", ROUTE_LMTP, "unix:/run/dovecot/lmtp", "", ""},
@@ -54,6 +57,13 @@ static const struct {
     {"", "expected mx"},
     {"smtp", "expected mx"},
     {"mx:", "nothing may follow"},
+    {"relay:a*0", "a weight must be"},
+    {"relay:a*101|b", "a weight must be"},
+    {"relay:a*|b", "a weight must be"},
+    {"relay:a|", "a host is missing"},
+    {"relay:*3", "a host is missing"},
+    {"relay:a/b", "a host name holds"},
+    {"relay:a,b,c,d|e|f|g|h|i", "at most 8"},
     {"mx:example.org", "nothing may follow"},
     {"hold:x", "nothing may follow"},
     {"discard:", "nothing may follow"},
@@ -374,9 +384,72 @@ static void lanes_have_the_tls_of_their_route(void **state)
     assert_int_equal(route_lane_tls(&lanes, BYTES("mx:")), ROUTE_TLS_OPPORTUNISTIC);
 }
 
+static void hosts_of_a_place_are_drawn_by_weight(void **state)
+{
+    struct bytes rest = BYTES("[a]:25*3|[b]:25,[c]:25"), place = route_place_take(&rest);
+    struct rng rng = {7};
+    unsigned first[2] = {0};
+
+    (void)state;
+    assert_bytes(place, "[a]:25*3|[b]:25");
+    for (unsigned i = 0; i < 4000; i++) {
+        uint32_t tried = 0;
+        struct bytes one = route_host_pick(place, &tried, &rng), two = route_host_pick(place, &tried, &rng);
+        bool a_first = bytes_equal(one, BYTES("[a]:25"));
+
+        first[a_first ? 0 : 1]++;
+        assert_bytes(one, a_first ? "[a]:25" : "[b]:25");
+        assert_bytes(two, a_first ? "[b]:25" : "[a]:25");
+        assert_int_equal(route_host_pick(place, &tried, &rng).size, 0);
+    }
+    assert_in_range(first[0], 2900, 3100);
+    assert_bytes(route_place_take(&rest), "[c]:25");
+    assert_int_equal(route_place_take(&rest).size, 0);
+}
+
+static void lanes_name_their_source(void **state)
+{
+    static const struct bytes hop = BYTES_INIT("[r.example]:25*2|[s.example]:25");
+    struct route items[] = {
+        {.pattern = BYTES("from:@shop.example"), .target = {.kind = ROUTE_MX}, .source = BYTES("shop")},
+        {.pattern = BYTES("far.example"),
+            .target = {.kind = ROUTE_RELAY, .hop = hop},
+            .tls = ROUTE_TLS_VERIFY,
+            .source = BYTES("shop")},
+        {.pattern = BYTES(""), .wildcard = true, .target = {.kind = ROUTE_MX}, .tls = ROUTE_TLS_DANE},
+    };
+    struct route_table table = {items, COUNT_OF(items)};
+    uint8_t room[LANE_NAME_SIZE_MAX];
+    struct buf lane = BUF(room);
+    struct route_choice choice;
+    struct bytes source;
+
+    (void)state;
+    route_table_sort(items, COUNT_OF(items));
+    assert_true(is_ok(route_choose_for(&table, BYTES("a@b.example"), BYTES("x@Shop.Example"), &lane, &choice)));
+    assert_bytes(choice.lane, "mx:b.example/shop");
+    assert_bytes(route_lane_bare(choice.lane, &source), "mx:b.example");
+    assert_bytes(source, "shop");
+    assert_int_equal(route_lane_tls(&table, choice.lane), ROUTE_TLS_DANE);
+    buf_reset(&lane);
+    assert_true(is_ok(route_choose_for(&table, BYTES("a@far.example"), BYTES_NONE, &lane, &choice)));
+    assert_bytes(choice.lane, "relay:[r.example]:25*2|[s.example]:25/shop");
+    assert_int_equal(route_lane_tls(&table, choice.lane), ROUTE_TLS_VERIFY);
+    assert_bytes(route_lane_bare(BYTES("lmtp:unix:/run/x"), &source), "lmtp:unix:/run/x");
+    assert_int_equal(source.size, 0);
+    assert_bytes(route_lane_bare(BYTES("mx:b.example"), &source), "mx:b.example");
+    assert_int_equal(source.size, 0);
+    buf_init(&lane, room, 16);
+    assert_int_equal(
+        route_choose_for(&table, BYTES("a@b.example"), BYTES("x@shop.example"), &lane, &choice).code, CODE_FULL);
+    assert_int_equal(lane.size, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hosts_of_a_place_are_drawn_by_weight),
+        cmocka_unit_test(lanes_name_their_source),
         cmocka_unit_test(targets_that_are_read),
         cmocka_unit_test(targets_that_are_refused),
         cmocka_unit_test(targets_at_their_bounds),
