@@ -4,6 +4,7 @@ struct clerk {
     struct loop *loop;
     clerk_answered *answered;
     struct channel *channel; /* NULL: there is no auth */
+    uint32_t generation; /* counts the channels: another one is another auth, which knows of no exchange under way */
     struct clerk_seat *waiting;
     clerk_banned *banned; /* NULL: nobody wants to know */
     void *banned_context;
@@ -96,6 +97,7 @@ void clerk_channel(struct clerk *c, int fd)
 {
     channel_free(&c->channel);
     all_busy(c);
+    c->generation++;
     c->channel = channel_new(c->loop, fd, ROLE_INBOUND, ROLE_AUTH, &HANDLERS, c);
 }
 
@@ -103,14 +105,19 @@ void clerk_ask(struct clerk *c, struct clerk_seat *seat, const struct msg_auth_a
 {
     struct msg m = {.kind = MSG_auth_ask, .auth_ask = *question};
 
+    bool goes_on = question->mechanism.size == 0;
+
     ASSERT(seat->link == NULL);
-    if (c->channel == NULL) {
+    /* RFC 4954 section 4: 454 for a client that did nothing wrong and is to begin anew. */
+    if (c->channel == NULL || (goes_on && seat->generation != c->generation)) {
+        seat->known = false;
         c->answered(seat->owner, AUTH_BUSY, BYTES_NONE);
         return;
     }
     m.auth_ask.session = seat->session;
     channel_send(c->channel, &m);
     seat->known = true;
+    seat->generation = c->generation;
     seat->next = c->waiting;
     seat->link = &c->waiting;
     if (seat->next != NULL)
@@ -123,7 +130,7 @@ void clerk_leave(struct clerk *c, struct clerk_seat *seat)
     struct msg m = {.kind = MSG_auth_forget, .auth_forget = {.session = seat->session}};
 
     seat_take_off(seat);
-    if (seat->known && c->channel != NULL)
+    if (seat->known && seat->generation == c->generation && c->channel != NULL)
         channel_send(c->channel, &m);
     seat->known = false;
 }

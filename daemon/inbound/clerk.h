@@ -15,7 +15,8 @@ struct clerk_seat {
     void *owner;
     uint64_t session;
     struct clerk_seat *next, **link; /* link NULL: nothing asked */
-    bool known;                      /* auth may hold an exchange of ours */
+    bool known;                      /* auth may hold an exchange of ours, */
+    uint32_t generation;             /* the auth behind this channel, that is */
 };
 
 typedef void clerk_answered(void *owner, enum auth_outcome outcome, struct bytes text);
@@ -28,7 +29,8 @@ void clerk_on_banned(struct clerk *c, clerk_banned *banned, void *context);
 /* What auth has to know of a block; nothing where there is no auth. */
 void clerk_ban(struct clerk *c, uint64_t block, uint64_t for_ms, uint32_t count);
 void clerk_free(struct clerk **clerk);
-/* Takes the descriptor of a new channel to auth; an older one is dropped, and who waited there is answered AUTH_BUSY. */
+/* Takes the descriptor of a new channel to auth; an older one is dropped, and who waited there is answered AUTH_BUSY;
+ * so is who goes on with an exchange that the older one knew. */
 void clerk_channel(struct clerk *c, int fd);
 /* owner and session of the seat are set; its session goes into the question. One question at a time. */
 void clerk_ask(struct clerk *c, struct clerk_seat *seat, const struct msg_auth_ask *question);

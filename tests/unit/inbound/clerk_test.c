@@ -166,12 +166,35 @@ static void without_auth_nobody_waits(void **state)
     assert_int_equal(sessions[1].outcome, AUTH_GOOD);
 }
 
+/* A client answers a challenge of an auth that has died: it is not told that it made a mistake. */
+static void an_exchange_ends_with_its_auth(void **state)
+{
+    (void)state;
+    connect_auth();
+    ask(&sessions[0], "LOGIN");
+    say(100, AUTH_CHALLENGE, "Username:");
+    connect_auth();
+    ask(&sessions[0], "");
+    assert_int_equal(sessions[0].answers, 2);
+    assert_int_equal(sessions[0].outcome, AUTH_BUSY);
+    assert_int_equal(ask_count, 1); /* the new one was not asked */
+    clerk_leave(clerk, &sessions[0].seat);
+    turns();
+    assert_int_equal(forget_count, 0);
+    ask(&sessions[0], "LOGIN");
+    say(100, AUTH_CHALLENGE, "Username:");
+    ask(&sessions[0], "");
+    say(100, AUTH_GOOD, "alice");
+    assert_int_equal(sessions[0].outcome, AUTH_GOOD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_find_their_session, setup, teardown),
         cmocka_unit_test_setup_teardown(a_challenge_is_answered_again, setup, teardown),
         cmocka_unit_test_setup_teardown(without_auth_nobody_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_exchange_ends_with_its_auth, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
