@@ -517,8 +517,9 @@ scheduler_lane_restore(struct scheduler *s, struct bytes name, const struct lane
 
 /* --- running --- */
 
-/* The clock was set back (or a stored back-off comes from a clock that was ahead): no back-off may outlast the plan. */
-static void backoffs_clamp(struct scheduler *s)
+/* The clock was set back by so much: back-offs go with it, for mail that comes meanwhile must not wait for the old time. A
+ * stored back-off may come from a clock that was ahead: none may outlast the plan. */
+static void backoffs_set_back(struct scheduler *s, int64_t back_ms)
 {
     int64_t step = retry_step_ms(&s->cfg.backoff, RETRY_STEP_COUNT_MAX);
     struct walltime latest = walltime_after(s->now, step > INT64_MAX / 2 ? step : 2 * step); /* twice: jitter */
@@ -527,7 +528,12 @@ static void backoffs_clamp(struct scheduler *s)
         struct lane *lane = s->roll[i].lane;
         if (lane == NULL)
             continue;
+        if (lane->health.suspended_until.ms > back_ms)
+            lane->health.suspended_until.ms -= back_ms;
         lane->health.suspended_until = walltime_min(lane->health.suspended_until, latest);
+        if (back_ms >= LANE_ASK_AGAIN_MS && lane->due.ms != INT64_MAX)
+            lane->due =
+                walltime_min(lane->due, s->now); /* not all are times of rows: what the rows say is asked again */
         lane_settle(s, lane);
     }
 }
@@ -565,11 +571,11 @@ static void memory_return(struct scheduler *s)
 
 void scheduler_tick(struct scheduler *s, struct walltime now)
 {
-    bool stepped_back = now.ms < s->now.ms;
+    int64_t back_ms = s->now.ms > now.ms ? s->now.ms - now.ms : 0;
 
     s->now = now;
-    if (stepped_back || !s->ticked)
-        backoffs_clamp(s);
+    if (back_ms > 0 || !s->ticked)
+        backoffs_set_back(s, back_ms);
     s->ticked = true;
     while (s->heap_count > 0 && walltime_reached(s->heap[0]->wake, now)) {
         struct lane *lane = s->heap[0];
@@ -588,18 +594,24 @@ static struct lane_health lane_health_now(const struct lane *lane)
     return health;
 }
 
+bool scheduler_save_next(struct scheduler *s, struct scheduler_action *action_out)
+{
+    if (link_is_empty(&s->saves))
+        return false;
+    struct lane *lane = lane_of_saving(s->saves.after);
+    link_remove(&lane->saving);
+    lane->save_waits = false;
+    *action_out = (struct scheduler_action){SCHEDULER_SAVE, lane, scheduler_lane_name(lane), lane_health_now(lane)};
+    return true;
+}
+
 bool scheduler_next(struct scheduler *s, struct scheduler_action *action_out)
 {
     struct lane *lane;
 
     ASSERT(s->offered == NULL);
-    if (!link_is_empty(&s->saves)) {
-        lane = lane_of_saving(s->saves.after);
-        link_remove(&lane->saving);
-        lane->save_waits = false;
-        *action_out = (struct scheduler_action){SCHEDULER_SAVE, lane, scheduler_lane_name(lane), lane_health_now(lane)};
+    if (scheduler_save_next(s, action_out))
         return true;
-    }
     if (s->in_flight >= s->cfg.slots_max || link_is_empty(&s->ready))
         return false;
     lane = lane_of_line(s->ready.after);

@@ -13,7 +13,8 @@
  *                        scheduler_started(&s, action.lane, more_due)  or  scheduler_lane_empty(&s, action.lane, next_due)
  *   case SCHEDULER_SAVE: write action.health under the lane's name, or delete it when healthy }
  *   wait until scheduler_deadline(&s)
- * Times are walltime, as on disk; a clock that jumps back only delays, one that jumps forward only hastens. */
+ * Times are walltime, as on disk; a clock that jumps back delays what has a time of its own, though no back-off of a lane;
+ * one that jumps forward only hastens. */
 #ifndef MANSIO_QUEUE_SCHEDULER_H
 #define MANSIO_QUEUE_SCHEDULER_H
 
@@ -81,6 +82,8 @@ RESULT scheduler_lane_restore(struct scheduler *s, struct bytes name, const stru
 
 void scheduler_tick(struct scheduler *s, struct walltime now);
 bool scheduler_next(struct scheduler *s, struct scheduler_action *action_out);
+/* Only what is to be saved: for who must know at once that it is. */
+bool scheduler_save_next(struct scheduler *s, struct scheduler_action *action_out);
 /* One job of the lane is on its way. `more_due`: when its next waiting job is due (WALLTIME_NEVER: none known). */
 void scheduler_started(struct scheduler *s, struct lane *lane, struct walltime more_due);
 /* Nothing could be taken now; `next_due` as above. When it is not in the future the lane is asked again a second later, so

@@ -313,13 +313,14 @@ static void lane_run(struct engine *e, struct lane *lane, struct walltime now)
     }
 }
 
-static void health_save(struct engine *e, const struct scheduler_action *action, struct walltime now)
+/* False: no memory for it. */
+static bool health_save(struct engine *e, const struct scheduler_action *action, struct walltime now)
 {
     struct save *save = mem_take_zero(sizeof *save);
     struct buf room;
 
     if (save == NULL)
-        return; /* learned again after a restart */
+        return false;
     buf_init(&room, save->room, sizeof save->room);
     save->health = action->health;
     save->health.last_error = bytes_head(action->health.last_error, LANE_HEALTH_SIZE_MAX / 2);
@@ -329,12 +330,21 @@ static void health_save(struct engine *e, const struct scheduler_action *action,
     ASSERT(is_ok(put));
     save->lane = (struct bytes){save->room, action->name.size};
     save->health.last_error = (struct bytes){save->room + action->name.size, save->health.last_error.size};
-    save->next = e->batch.saves;
     if (e->batch.saves == NULL)
         e->save_after = walltime_after(now, SAVE_DELAY_MS);
-    if (e->save_now)
-        e->save_after = now;
-    e->batch.saves = save;
+    *e->batch.saves_end = save;
+    e->batch.saves_end = &save->next;
+    return true;
+}
+
+RESULT dispatch_saves(struct engine *e, struct walltime now)
+{
+    struct scheduler_action action;
+    bool all = true;
+
+    while (scheduler_save_next(e->scheduler, &action))
+        all = health_save(e, &action, now) && all;
+    return all ? OK : FAIL(CODE_FULL, "no memory to save what a lane was told");
 }
 
 void dispatch_turn(struct engine *e, struct walltime now)
@@ -348,7 +358,7 @@ void dispatch_turn(struct engine *e, struct walltime now)
         if (action.kind == SCHEDULER_RUN)
             lane_run(e, action.lane, now);
         else
-            health_save(e, &action, now);
+            (void)health_save(e, &action, now); /* what is lost is learned again after a restart */
     }
     store_read_end(e->store);
 }

@@ -5,6 +5,7 @@ static void batch_reset(struct batch *b)
     *b = (struct batch){0};
     b->publish_end = &b->publish;
     b->spills_end = &b->spills;
+    b->saves_end = &b->saves;
     b->done_end = &b->done;
 }
 
@@ -44,13 +45,14 @@ struct engine *engine_new(const struct engine_setup *setup)
     return e;
 }
 
-static void saves_free(struct save *save)
+void batch_saves_forget(struct engine *e)
 {
-    while (save != NULL) {
-        struct save *next = save->next;
-        mem_free(save);
-        save = next;
+    while (e->batch.saves != NULL) {
+        struct save *next = e->batch.saves->next;
+        mem_free(e->batch.saves);
+        e->batch.saves = next;
     }
+    e->batch.saves_end = &e->batch.saves;
 }
 
 static void drops_free(struct drop *drop)
@@ -83,7 +85,7 @@ void engine_free(struct engine **e)
         gone->batch.spills = next;
     }
     drops_free(gone->batch.drops);
-    saves_free(gone->batch.saves);
+    batch_saves_forget(gone);
     while (gone->peers != NULL) {
         struct engine_peer *next = gone->peers->next;
         mem_free(gone->peers);
@@ -436,6 +438,17 @@ static struct tx *batch_slice_end(const struct engine *e)
     return NULL;
 }
 
+RESULT batch_saves(struct engine *e, void *context, struct walltime now, uint32_t *count_out)
+{
+    (void)context;
+    (void)now;
+    (void)count_out;
+    for (struct save *save = e->batch.saves; save != NULL; save = save->next)
+        TRY(lane_health_is_clean(&save->health) ? store_lane_delete(e->store, save->lane)
+                                                : store_lane_put(e->store, save->lane, &save->health));
+    return OK;
+}
+
 static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
 {
     for (struct spill *spill = e->batch.spills; spill != NULL; spill = spill->next) {
@@ -450,10 +463,7 @@ static RESULT batch_rows(struct engine *e, struct tx *end, struct walltime now)
     for (struct job *job = e->batch.early; job != NULL; job = job->next_early)
         if (!job->ended)
             TRY(outcome_apply(e, job, now));
-    for (struct save *save = e->batch.saves; save != NULL; save = save->next) {
-        TRY(lane_health_is_clean(&save->health) ? store_lane_delete(e->store, save->lane)
-                                                : store_lane_put(e->store, save->lane, &save->health));
-    }
+    TRY(batch_saves(e, NULL, now, NULL));
     for (struct tx *tx = e->batch.publish; tx != end; tx = tx->next)
         TRY(intake_publish(e, tx, now));
     if (e->batch.leaving)
@@ -561,10 +571,9 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     e->batch.done_end = &e->batch.done;
     e->batch.early = NULL;
     e->batch.drops = NULL;
-    e->batch.saves = NULL;
+    batch_saves_forget(e);
     e->batch.leaving = false;
     e->batch.parked_count = 0;
-    e->save_now = false;
     e->stats.commits++;
     uint64_t ops_before = e->stats.commit_ops;
     for (struct spill *spill = done.spills; spill != NULL;) {
@@ -594,7 +603,6 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     }
     histogram_add(&e->stats.batch_sizes, tally_batch_bounds, e->stats.commit_ops - ops_before);
     drops_free(done.drops);
-    saves_free(done.saves);
     if (e->batch.quarantine) {
         e->batch.quarantine = false;
         if (e->rescan)

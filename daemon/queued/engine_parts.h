@@ -161,7 +161,7 @@ struct batch {
     struct job *done, **done_end;
     struct job *early; /* jobs of local under way that have delivered to some: what is certain is written at once */
     struct drop *drops;
-    struct save *saves;
+    struct save *saves, **saves_end;              /* a lane may be named twice: the later word counts */
     bool quarantine;                              /* a read met damaged rows */
     bool more_history;                            /* expired rows may be left */
     struct order_target parked[PARKED_COUNT_MAX]; /* met in the schedule: to be taken out of it */
@@ -206,7 +206,6 @@ struct engine {
     bool open, open_known;
     bool has_aliases; /* a domain of the configuration has: only then is a message looked at for expansion */
     bool paused;      /* by the postmaster: as if there were no room */
-    bool save_now;    /* lane health that the postmaster changed does not wait SAVE_DELAY_MS */
     bool rescan;      /* the schedule in memory may lack a lane: read them again */
     uint64_t disk_free;
     struct engine_stats stats;
@@ -217,6 +216,9 @@ struct engine {
 /* engine.c */
 RESULT engine_take_id(struct engine *e, struct message_id *id_out);
 RESULT effect_add(struct engine *e, const struct effect *effect);
+/* The rows of the lanes that are to be saved; a portion_fn. */
+RESULT batch_saves(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
+void batch_saves_forget(struct engine *e);
 /* After the commit that they belong to: logs, counts, schedules. */
 void engine_effects_play(struct engine *e);
 void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *msg);
@@ -247,6 +249,8 @@ void spill_free(struct spill *spill);
 
 /* dispatch.c */
 void dispatch_turn(struct engine *e, struct walltime now);
+/* What the scheduler has to say of lanes' health goes into the batch. CODE_FULL: some of it was lost for want of memory. */
+RESULT dispatch_saves(struct engine *e, struct walltime now);
 RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now);
 void dispatch_peer_gone(struct engine *e, struct engine_peer *peer, struct walltime now);
 void dispatch_landed(

@@ -281,8 +281,12 @@ static RESULT recipient_apply(struct outcome *o, struct job_rcpt *at, bool first
     enum job_outcome outcome = at->outcome;
     if (!at->has_result)
         outcome = o->job->verdict == LANE_WORKER_LOST ? JOB_AGAIN : JOB_DEFERRED;
-    if (recipient_is_leaving(rcpt.state) && outcome != JOB_DELIVERED)
-        return OK; /* deleted or bounced meanwhile: that is what becomes of it */
+    if (recipient_is_leaving(rcpt.state) && outcome != JOB_DELIVERED) {
+        /* Deleted or bounced meanwhile: that is what becomes of it. Its window may have ended while it was in flight: then
+         * its lane found nothing that was free to go, and forgot it. */
+        return effect_add(o->e,
+            &(struct effect){.kind = EFFECT_LANE_DUE, .lane = BYTES(RECIPIENT_LEAVING_LANE), .due = rcpt.next_try});
+    }
     switch (outcome) {
     case JOB_DELIVERED:
         return delivered(o, &rcpt, at, first);

@@ -417,8 +417,8 @@ RESULT engine_lane_order(
     struct engine *e, struct bytes name, enum lane_order order, uint32_t slots, struct walltime now)
 {
     struct lane *lane = NULL;
+    uint32_t count;
 
-    (void)now;
     if (!bytes_equal(name, BYTES("*"))) {
         TRY(scheduler_lane_due(e->scheduler, name, WALLTIME_NEVER)); /* a lane may be told before it has work */
         lane = scheduler_lane_find(e->scheduler, name);
@@ -428,7 +428,9 @@ RESULT engine_lane_order(
         scheduler_limit(e->scheduler, lane, slots);
     else
         scheduler_suspend(e->scheduler, lane, order == LANE_ORDER_SUSPEND);
-    e->save_now = true;
+    TRY(dispatch_saves(e, now));
+    TRY(portion_join(e, batch_saves, NULL, now, &count));
+    batch_saves_forget(e);
     return OK;
 }
 

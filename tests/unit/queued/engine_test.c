@@ -606,6 +606,74 @@ static void test_a_deletion_can_be_taken_back_until_it_happens(void **state)
     queue_is_sound(b);
 }
 
+static void lane_order(struct bench *b, const char *lane, enum lane_order order)
+{
+    assert_true(is_ok(engine_lane_order(b->engine, bytes_of(lane), order, 0, b->now)));
+}
+
+/* What the postmaster was told of a lane is true when queued dies the same moment; of two words the later one counts. */
+static void test_a_word_about_lanes_is_durable_at_once(void **state)
+{
+    struct bench *b = *state;
+
+    for (unsigned resumed = 0; resumed < 2; resumed++) {
+        lane_order(b, "mx:two.test", LANE_ORDER_SUSPEND);
+        if (resumed)
+            lane_order(b, "*", LANE_ORDER_RESUME);
+        engine_shut(b);
+        engine_open(b);
+        turn(b, 0);
+        (void)accept_one(b, "a@one.test", "b@two.test");
+        turn(b, 1);
+        assert_int_equal(heard_count(b, MSG_job_run), resumed);
+        forget(b);
+    }
+}
+
+/* Ill and well again before either was written: well is what a restart finds. */
+static void test_the_later_health_of_a_lane_is_kept(void **state)
+{
+    struct bench *b = *state;
+    struct message_id id = accept_one(b, "a@one.test", "b@two.test");
+
+    turn(b, 0);
+    job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "4.4.1 refused");
+    job_end(b, job_of_turn(b), LANE_CONNECT_FAILED);
+    turn(b, 1);
+    assert_int_equal(order_to(b, id, ORDER_RETRY, 0, ""), 1);
+    turn(b, 1);
+    turn(b, 60000);
+    engine_shut(b);
+    forget(b);
+    engine_open(b);
+    turn(b, 1);
+    assert_int_equal(heard_count(b, MSG_job_run), 1);
+}
+
+/* The window ends while the attempt is under way: the order is carried out behind it. */
+static void test_a_window_may_end_in_the_middle_of_an_attempt(void **state)
+{
+    static const enum order_kind kinds[] = {ORDER_DELETE, ORDER_BOUNCE};
+    struct bench *b = *state;
+
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        struct message_id id = accept_one(b, "", "b@two.test");
+        turn(b, 0);
+        assert_int_equal(order_to(b, id, kinds[i], 60000, ""), 1);
+        for (int minute = 0; minute < 3; minute++)
+            turn(b, 60000);
+        assert_int_equal(message_count(b), 1);
+        job_answer(b, job_of_turn(b), 0, JOB_DEFERRED, "451 later");
+        job_end(b, job_of_turn(b), LANE_OK);
+        turn(b, 1);
+        turn(b, 1);
+        turn(b, 1);
+        assert_int_equal(message_count(b), 0);
+        forget(b);
+    }
+    queue_is_sound(b);
+}
+
 /* Held before its time it keeps its place in the schedule, is not sent when that comes, and then has none. */
 static void test_what_is_held_is_parked(void **state)
 {
@@ -1131,6 +1199,9 @@ int main(void)
         CASE(test_routes_decide_at_commit),
         CASE(test_postmaster_holds_releases_deletes),
         CASE(test_a_deletion_can_be_taken_back_until_it_happens),
+        CASE(test_a_word_about_lanes_is_durable_at_once),
+        CASE(test_the_later_health_of_a_lane_is_kept),
+        CASE(test_a_window_may_end_in_the_middle_of_an_attempt),
         CASE(test_what_is_held_is_parked),
         CASE(test_an_order_goes_with_the_mail_that_waits),
         CASE(test_a_bounce_tells_the_sender),
