@@ -54,6 +54,16 @@ struct backend_library {
 };
 RESULT backend_library(struct question *q, struct backend_library *library);
 
+/* Defines `lib`, the functions that FUNCTIONS(F) lists as F(name), and `library`, which fills it from `file`. */
+#define BACKEND_LIBRARY(file, FUNCTIONS)                                                                               \
+    static struct {                                                                                                    \
+        FUNCTIONS(BACKEND_MEMBER)                                                                                      \
+    } lib;                                                                                                             \
+    static const char *const names[] = {FUNCTIONS(BACKEND_NAME)};                                                      \
+    static struct backend_library library = {file, names, (void **)&lib, COUNT_OF(names), 0};
+#define BACKEND_MEMBER(name) __typeof__(name) *name;
+#define BACKEND_NAME(name) #name,
+
 /* Whether a file is another one than at the last call; notes what it is now. Fails with `why` when it is not there. */
 struct backend_stamp {
     int64_t mtime_ns, size, inode;

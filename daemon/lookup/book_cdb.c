@@ -8,17 +8,7 @@
 
 #define FUNCTIONS(F) F(cdb_init) F(cdb_free) F(cdb_find) F(cdb_get)
 
-static struct {
-#define F(name) __typeof__(name) *name;
-    FUNCTIONS(F)
-#undef F
-} lib;
-static const char *const names[] = {
-#define F(name) #name,
-    FUNCTIONS(F)
-#undef F
-};
-static struct backend_library library = {MANSIO_CDB, names, (void **)&lib, COUNT_OF(names), 0};
+BACKEND_LIBRARY(MANSIO_CDB, FUNCTIONS)
 
 struct table {
     struct backend_stamp stamp;

@@ -18,17 +18,7 @@
     F(ldap_next_entry)                                                                                                 \
     F(ldap_get_values_len) F(ldap_value_free_len) F(ldap_msgfree) F(ldap_err2string) F(ldap_unbind_ext_s)
 
-static struct {
-#define F(name) __typeof__(name) *name;
-    FUNCTIONS(F)
-#undef F
-} lib;
-static const char *const names[] = {
-#define F(name) #name,
-    FUNCTIONS(F)
-#undef F
-};
-static struct backend_library library = {MANSIO_LDAP, names, (void **)&lib, COUNT_OF(names), 0};
+BACKEND_LIBRARY(MANSIO_LDAP, FUNCTIONS)
 
 enum { ENTRIES_MAX = 10000 };
 

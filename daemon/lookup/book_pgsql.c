@@ -21,17 +21,7 @@
     F(PQresultStatus)                                                                                                  \
     F(PQntuples) F(PQnfields) F(PQgetisnull) F(PQgetvalue) F(PQgetlength) F(PQclear) F(PQerrorMessage)
 
-static struct {
-#define F(name) __typeof__(name) *name;
-    FUNCTIONS(F)
-#undef F
-} lib;
-static const char *const names[] = {
-#define F(name) #name,
-    FUNCTIONS(F)
-#undef F
-};
-static struct backend_library library = {MANSIO_PQ, names, (void **)&lib, COUNT_OF(names), 0};
+BACKEND_LIBRARY(MANSIO_PQ, FUNCTIONS)
 
 static void server_close(void *conn)
 {

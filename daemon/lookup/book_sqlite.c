@@ -16,17 +16,7 @@
     F(sqlite3_step)                                                                                                    \
     F(sqlite3_reset) F(sqlite3_finalize) F(sqlite3_column_text) F(sqlite3_column_bytes) F(sqlite3_errmsg)
 
-static struct {
-#define F(name) __typeof__(name) *name;
-    FUNCTIONS(F)
-#undef F
-} lib;
-static const char *const names[] = {
-#define F(name) #name,
-    FUNCTIONS(F)
-#undef F
-};
-static struct backend_library library = {MANSIO_SQLITE, names, (void **)&lib, COUNT_OF(names), 0};
+BACKEND_LIBRARY(MANSIO_SQLITE, FUNCTIONS)
 
 enum { STEPS_BETWEEN_LOOKS = 10000 };
 
