@@ -5,6 +5,7 @@
 
 enum {
     NO_WORKER_WAIT_MS = 200, /* until a worker comes back; the supervisor restarts it with back-off */
+    STANDBY_WAIT_MS = 5000,  /* a lane that stands by is asked when a slot is free; this is for what was overlooked */
     DUE_SKIP_MAX = 100000,   /* rows in flight or damaged that one look may pass over */
 };
 
@@ -57,6 +58,38 @@ static struct engine_peer *worker_pick(struct engine *e, struct bytes lane)
     if (home == NULL || home->in_flight >= home->slots || home->in_flight > 2 * idlest->in_flight + 4)
         return idlest;
     return home;
+}
+
+static uint32_t slots_free(const struct engine *e, enum ipc_role role)
+{
+    uint32_t free_count = 0;
+
+    for (const struct engine_peer *p = e->peers; p != NULL; p = p->next)
+        if (p->role == role && p->slots > p->in_flight)
+            free_count += p->slots - p->in_flight;
+    return free_count;
+}
+
+static const enum ipc_role WORKERS[] = {ROLE_OUTBOUND, ROLE_LOCAL, ROLE_LOOKUP};
+
+/* Whether some lane of a role with a free slot stands by: it is due in its place. */
+static bool standby_call(struct engine *e, struct walltime now)
+{
+    uint8_t octets[LANE_NAME_SIZE_MAX];
+    struct buf lane = BUF(octets);
+    bool called = false;
+
+    for (size_t i = 0; i < COUNT_OF(WORKERS); i++) {
+        if (standby_is_empty(e->standby, WORKERS[i]))
+            continue;
+        for (uint32_t left = slots_free(e, WORKERS[i]); left > 0 && standby_take(e->standby, WORKERS[i], &lane);
+             left--) {
+            called = true;
+            if (!is_ok(scheduler_lane_due(e->scheduler, buf_bytes(&lane), now)))
+                e->rescan = true;
+        }
+    }
+    return called;
 }
 
 void dispatch_slots_changed(struct engine *e)
@@ -293,7 +326,8 @@ static void lane_run(struct engine *e, struct lane *lane, struct walltime now)
     }
     worker = worker_pick(e, scheduler_lane_name(lane));
     if (worker == NULL) {
-        scheduler_lane_empty(e->scheduler, lane, walltime_after(now, NO_WORKER_WAIT_MS));
+        bool stands_by = standby_put(e->standby, lane_role(scheduler_lane_name(lane)), scheduler_lane_name(lane));
+        scheduler_lane_empty(e->scheduler, lane, walltime_after(now, stands_by ? STANDBY_WAIT_MS : NO_WORKER_WAIT_MS));
         return;
     }
     for (;;) {
@@ -354,12 +388,15 @@ void dispatch_turn(struct engine *e, struct walltime now)
     scheduler_tick(e->scheduler, now);
     if (!is_ok(store_read_begin(e->store)))
         return;
-    while (scheduler_next(e->scheduler, &action)) {
-        if (action.kind == SCHEDULER_RUN)
-            lane_run(e, action.lane, now);
-        else
-            (void)health_save(e, &action, now); /* what is lost is learned again after a restart */
-    }
+    (void)standby_call(e, now);
+    do {
+        while (scheduler_next(e->scheduler, &action)) {
+            if (action.kind == SCHEDULER_RUN)
+                lane_run(e, action.lane, now);
+            else
+                (void)health_save(e, &action, now); /* what is lost is learned again after a restart */
+        }
+    } while (standby_call(e, now)); /* who was called may have had nothing to go */
     store_read_end(e->store);
 }
 

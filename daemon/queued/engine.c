@@ -40,7 +40,8 @@ struct engine *engine_new(const struct engine_setup *setup)
                           .backoff = setup->config->retry},
             setup->seed);
     e->wards = wards_new();
-    if (e->dsn_room == NULL || e->scheduler == NULL || e->wards == NULL)
+    e->standby = standby_new(rng_next(&e->rng));
+    if (e->dsn_room == NULL || e->scheduler == NULL || e->wards == NULL || e->standby == NULL)
         engine_free(&e);
     return e;
 }
@@ -98,6 +99,7 @@ void engine_free(struct engine **e)
     arena_fini(&gone->scratch);
     mem_free(gone->dsn_room);
     wards_free(&gone->wards);
+    standby_free(&gone->standby);
     if (gone->scheduler != NULL)
         scheduler_free(&gone->scheduler);
     mem_free(gone);

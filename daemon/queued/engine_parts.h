@@ -13,6 +13,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/map.h"
 #include "daemon/queued/engine.h"
+#include "daemon/queued/standby.h"
 #include "daemon/queued/wards.h"
 #include "queue/attempt.h"
 #include "queue/dsn.h"
@@ -189,6 +190,7 @@ struct engine {
     struct engine_ports ports;
     struct scheduler *scheduler;
     struct wards *wards;
+    struct standby *standby;
     struct rng rng;
     struct engine_peer *peers;
     struct map transactions; /* message id -> tx */

@@ -361,6 +361,26 @@ static void test_lost_worker_means_due_at_once(void **state)
 }
 
 /* What local has delivered is written before its job ends, so that a crash then repeats the rest alone. */
+/* Two slots for five lanes, while a worker of another kind stands idle: whoever waits goes when a slot is free, not later. */
+static void test_a_lane_goes_when_a_slot_is_free(void **state)
+{
+    static const char *const to[] = {"x@a.test", "x@b.test", "x@c.test", "x@d.test", "x@e.test"};
+    struct bench *b = *state;
+
+    say(b, b->worker, (struct msg){.kind = MSG_worker_hello, .worker_hello = {.kind = 0, .slots = 2}});
+    for (size_t i = 0; i < COUNT_OF(to); i++)
+        accept_one(b, "a@one.test", to[i]);
+    turn(b, 0);
+    assert_int_equal(heard_count(b, MSG_job_run), 2);
+    for (size_t i = 3; i <= COUNT_OF(to); i++) {
+        struct job_id job = job_of_turn(b);
+        job_answer(b, job, 0, JOB_DELIVERED, "250 ok");
+        job_end(b, job, LANE_OK);
+        turn(b, 0);
+        assert_int_equal(heard_count(b, MSG_job_run), i);
+    }
+}
+
 static void test_mailboxes_are_remembered_one_by_one(void **state)
 {
     struct bench *b = *state;
@@ -1192,6 +1212,7 @@ int main(void)
         CASE(test_each_takes_its_own_step_of_the_plan),
         CASE(test_failure_is_told_in_the_same_commit),
         CASE(test_lost_worker_means_due_at_once),
+        CASE(test_a_lane_goes_when_a_slot_is_free),
         CASE(test_mailboxes_are_remembered_one_by_one),
         CASE(test_client_that_hangs_up_leaves_nothing),
         CASE(test_large_body_spills_and_comes_back),
