@@ -12,6 +12,9 @@
 #include <ares.h>
 #include <sys/random.h>
 #include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 enum {
     SLOT_FD_COUNT_MAX = 4, /* one server: UDP and TCP, and one of each being closed */
@@ -253,6 +256,43 @@ static void slot_fd(void *context, ares_socket_t fd, int readable, int writable)
     s->resolver->hooks.want(s->resolver->hooks.context, fd, readable, writable);
 }
 
+/* c-ares would make each socket non-blocking and close-on-exec with three calls more. */
+static ares_socket_t socket_make(int family, int type, int protocol, void *context)
+{
+    (void)context;
+    return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+}
+
+static int socket_close(ares_socket_t fd, void *context)
+{
+    (void)context;
+    return close(fd);
+}
+
+static int socket_connect(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t size, void *context)
+{
+    (void)context;
+    return connect(fd, to, size);
+}
+
+static ares_ssize_t socket_receive(ares_socket_t fd, void *data, size_t size, int flags, struct sockaddr *from,
+    ares_socklen_t *from_size, void *context)
+{
+    (void)context;
+    return recvfrom(fd, data, size, flags, from, from_size);
+}
+
+static ares_ssize_t socket_send(ares_socket_t fd, const struct iovec *parts, int count, void *context)
+{
+    struct msghdr head = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+
+    (void)context;
+    return sendmsg(fd, &head, MSG_NOSIGNAL);
+}
+
+static const struct ares_socket_functions SOCKET_CALLS = {
+    socket_make, socket_close, socket_connect, socket_receive, socket_send};
+
 static RESULT slot_open(struct slot *s)
 {
     const struct resolver_config *cfg = &s->resolver->cfg;
@@ -277,6 +317,7 @@ static RESULT slot_open(struct slot *s)
         s->channel = NULL;
         return FAIL_SYS(status, "the DNS library does not start");
     }
+    ares_set_socket_functions(s->channel, &SOCKET_CALLS, NULL);
     s->server = UINT_MAX;
     s->worn = false;
     return OK;

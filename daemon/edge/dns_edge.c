@@ -1,25 +1,23 @@
-/* Design. c-ares opens and closes sockets as it likes; for each there is one watch in a list, made and ended by the
- * resolver's `want`. A watch is stopped at once (its descriptor is about to be closed) and freed when libuv lets go of it.
+/* Design. c-ares opens a socket for each question and closes it with the answer. They stand in an epoll of their own, which is one
+ * descriptor to the loop: libuv would take five calls to begin and end watching each.
  * Answers are pulled in LOOP_WORK, so that no caller is called back from inside its own call. */
 #include "daemon/edge/dns_edge.h"
 
+#include <sys/epoll.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "daemon/edge/loop.h"
 
-struct watch {
-    uv_poll_t poll;
-    struct dns_edge *dns;
-    struct watch *next;
-    int fd;
-};
+enum { READY_COUNT_MAX = 64 };
 
 struct dns_edge {
+    uv_poll_t poll; /* of the epoll */
+    int epoll;
     struct loop *loop;
     struct resolver *resolver;
     dns_edge_on_answer *on_answer;
     void *owner;
-    struct watch *watches;
     struct loop_timer timer;
     struct loop_hook work;
 };
@@ -49,60 +47,32 @@ static void on_timer(void *ctx)
     settle(dns);
 }
 
+/* What is left over makes the epoll readable again. */
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    struct watch *watch = poll->data;
-    struct dns_edge *dns = watch->dns;
+    struct dns_edge *dns = poll->data;
+    struct epoll_event ready[READY_COUNT_MAX];
+    int count = epoll_wait(dns->epoll, ready, READY_COUNT_MAX, 0);
 
-    /* An error of the socket is read by the library like data. */
-    resolver_ready(dns->resolver, loop_now(dns->loop), watch->fd, status < 0 || (events & UV_READABLE) != 0,
-        (events & UV_WRITABLE) != 0);
+    (void)status;
+    (void)events;
+    for (int i = 0; i < count; i++) /* an error of the socket is read by the library like data */
+        resolver_ready(dns->resolver, loop_now(dns->loop), ready[i].data.fd,
+            (ready[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0, (ready[i].events & EPOLLOUT) != 0);
     settle(dns);
 }
 
-static void on_watch_closed(uv_handle_t *handle)
-{
-    mem_free(handle->data);
-}
-
-static void watch_end(struct dns_edge *dns, struct watch *watch)
-{
-    struct watch **at = &dns->watches;
-
-    while (*at != watch)
-        at = &(*at)->next;
-    *at = watch->next;
-    uv_poll_stop(&watch->poll);
-    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
-}
-
+/* A socket that is closed leaves the epoll by itself. */
 static void on_want(void *context, int fd, bool readable, bool writable)
 {
     struct dns_edge *dns = context;
-    struct watch *watch = dns->watches;
+    struct epoll_event event = {.events = (readable ? EPOLLIN : 0) | (writable ? EPOLLOUT : 0), .data = {.fd = fd}};
 
-    while (watch != NULL && watch->fd != fd)
-        watch = watch->next;
-    if (!readable && !writable) {
-        if (watch != NULL)
-            watch_end(dns, watch);
+    if (!readable && !writable)
         return;
-    }
-    if (watch == NULL) {
-        watch = mem_take_zero(sizeof *watch);
-        if (watch == NULL)
-            return; /* nobody listens: the question times out, which is temporary */
-        watch->dns = dns;
-        watch->fd = fd;
-        watch->poll.data = watch;
-        if (uv_poll_init(loop_uv(dns->loop), &watch->poll, fd) != 0) {
-            mem_free(watch);
-            return;
-        }
-        watch->next = dns->watches;
-        dns->watches = watch;
-    }
-    uv_poll_start(&watch->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_poll);
+    if (epoll_ctl(dns->epoll, EPOLL_CTL_ADD, fd, &event) != 0 && errno == EEXIST)
+        (void)epoll_ctl(dns->epoll, EPOLL_CTL_MOD, fd,
+            &event); /* if neither goes nobody listens: it times out, which is temporary */
 }
 
 RESULT dns_edge_new(struct loop *loop, const struct resolver_config *cfg, dns_edge_on_answer *on_answer, void *owner,
@@ -119,13 +89,33 @@ RESULT dns_edge_new(struct loop *loop, const struct resolver_config *cfg, dns_ed
     dns->owner = owner;
     dns->timer = (struct loop_timer){.fn = on_timer, .ctx = dns};
     dns->work = (struct loop_hook){.fn = on_work, .ctx = dns};
+    dns->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (dns->epoll < 0) {
+        mem_free(dns);
+        return FAIL_SYS(errno, "epoll_create1");
+    }
     r = resolver_new(cfg, &hooks, &dns->resolver);
+    if (is_ok(r) && uv_poll_init(loop_uv(loop), &dns->poll, dns->epoll) != 0) {
+        resolver_free(&dns->resolver);
+        r = FAIL(CODE_FULL, "out of memory");
+    }
     if (!is_ok(r)) {
+        close(dns->epoll);
         mem_free(dns);
         return r;
     }
+    dns->poll.data = dns;
+    if (uv_poll_start(&dns->poll, UV_READABLE, on_poll) != 0) {
+        dns_edge_free(&dns);
+        return FAIL(CODE_FULL, "out of memory");
+    }
     *dns_out = dns;
     return OK;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    mem_free(handle->data);
 }
 
 void dns_edge_free(struct dns_edge **dns)
@@ -134,13 +124,13 @@ void dns_edge_free(struct dns_edge **dns)
 
     if (d == NULL)
         return;
+    *dns = NULL;
     loop_timer_stop(d->loop, &d->timer);
     loop_hook_drop(d->loop, &d->work);
     resolver_free(&d->resolver);
-    while (d->watches != NULL)
-        watch_end(d, d->watches);
-    mem_free(d);
-    *dns = NULL;
+    uv_poll_stop(&d->poll);
+    close(d->epoll);
+    uv_close((uv_handle_t *)&d->poll, on_poll_closed);
 }
 
 RESULT dns_edge_ask(
