@@ -1,15 +1,16 @@
 """What the benchmark measures: one function a test; each returns a dictionary of figures for one server.
 
 `seconds` bounds how long the load of one measurement lasts. Rates are messages a second of wall time."""
+import json
 import os
 import re
 import subprocess
 import time
 
 import machine
-from server import BUILD, NAMES, PORT, STATE, Names, Server, Sink, certificate, load, tool
+from server import BUILD, PORT, STATE, Names, Server, Sink, certificate, load, tool
 
-DEEP = {"messages": 100000}
+DEEP = {"messages": 1000000}
 
 
 def accept(name, seconds, sessions, per_connection=0, pipelining=0, tls=False):
@@ -167,61 +168,120 @@ def calls(name, seconds, mode, sessions, messages):
     return {"syncs": syncs, "calls": sum(count.values()) / n, "most": most, "failed": got["failed"]}
 
 
-def deep(name, seconds):
-    """Depth first, by SMTP for the peers; then accept and delivery beside it, a crash, and the first delivery after it."""
-    depth = DEEP["messages"]
-    server = Server(name, "deep")
-    if name == "mansio":
-        server.sh("fill", depth)
-        server.start()
-    else:
-        server.start()
-        load("-s", 50, "-n", depth, "-l", 1024, "-t", "u%m@deep.test")
-        time.sleep(10)
+def beside(name, server, seconds, first):
+    """End to end through a running server; `first` numbers the messages."""
     sink = Sink()
-    load("-s", 10, "-n", 20)
+    load("-s", 10, "-n", 20, "-t", "warm@ok.test")
     sink.wait(messages=20)
-    memory, by = server.memory()
-    got = load("-s", 50, "-n", 10**7, "-x", seconds, "-t", "u%m@ok.test", "-b", 100)
+    memory, _ = server.memory()
+    before = server.meter()
+    got = load("-s", 50, "-n", 10**7, "-x", seconds, "-t", "u%m@ok.test", "-b", first)
     start = time.time() - got["seconds"]
     sink.wait(messages=20 + got["taken"], idle=30)
-    rate = got["taken"] / (time.time() - start)
-    begun = time.monotonic()
-    listed = subprocess.run(f"'{os.path.dirname(os.path.abspath(__file__))}/peers/{name}.sh' list | wc -l", shell=True,
-                            env=server.env, stdout=subprocess.PIPE, text=True, check=False).stdout
-    listing = time.monotonic() - begun
-    memory_after, _ = server.memory()
+    figures = dict(server.metered(before, got["taken"]), accept_rate=got["per_second"], failed=got["failed"], pss=memory,
+                   pss_after=server.memory()[0])
+    figures["rate"] = got["taken"] / (sink.end()["last"] - start)
+    figures["written"] /= 4096
+    return figures
+
+
+def restart(name, server):
+    """A crash, and the seconds from the new start to the arrival of a new message at the next hop."""
     server.kill()
+    sink = Sink()
     again = Server(name, "deep", wipe=False)
-    taken = sink.count()[0]
     begun = time.monotonic()
     again.start(wait=False)
     load("-w", 120, "-t", "first@ok.test")
-    sink.wait(messages=taken + 1, idle=120)
-    first = time.monotonic() - begun
+    sink.wait(messages=1, idle=120)
+    took = time.monotonic() - begun
     sink.end()
-    again.stop()
-    return {"rate": rate, "accept_rate": got["per_second"], "failed": got["failed"], "restart": first, "listing": listing,
-            "lines": int(listed or 0), "pss": memory, "pss_by": {k: round(v, 1) for k, v in by.items()}, "pss_after": memory_after}
+    return again, took
+
+
+def listing(name, server):
+    begun = time.monotonic()
+    listed = subprocess.run(f"'{os.path.dirname(os.path.abspath(__file__))}/peers/{name}.sh' list | wc -l", shell=True,
+                            env=server.env, stdout=subprocess.PIPE, text=True, check=False).stdout
+    return time.monotonic() - begun, int(listed or 0)
+
+
+def deep(name, seconds):
+    """End to end beside nothing, then beside DEEP deferred messages; then a listing, a crash, and the first delivery after it.
+
+    Mansio's depth is filled once for all rounds and kept aside meanwhile; a peer's comes by SMTP, each time."""
+    kept = os.path.join(STATE, f"{name}.deep")
+    server = Server(name, "deep").start()
+    empty = beside(name, server, seconds, 100)
+    server.stop()
+    server = Server(name, "deep")
+    if name == "mansio" and os.path.isdir(kept):
+        os.rename(kept, os.path.join(STATE, name))
+    elif name == "mansio":
+        server.sh("fill", DEEP["messages"])
+    server.start()
+    if name != "mansio":
+        load("-s", 50, "-n", DEEP["messages"], "-l", 1024, "-t", "u%m@deep.test")
+        time.sleep(10)
+    figures = beside(name, server, seconds, 100)
+    took, lines = listing(name, server)
+    server, first = restart(name, server)
+    server.stop(wipe=name != "mansio")
+    if name == "mansio":
+        os.rename(os.path.join(STATE, name), kept)
+    return dict(figures, restart=first, listing=took, lines=lines, empty_rate=empty["rate"], empty_written=empty["written"],
+                empty_cpu_us=empty["cpu_us"], holds=figures["rate"] / empty["rate"],
+                accept_holds=figures["accept_rate"] / empty["accept_rate"],
+                extra_memory=max(figures["pss"] - empty["pss"], figures["pss_after"] - empty["pss_after"]))
+
+
+def deep_end():
+    subprocess.run(["rm", "-rf", os.path.join(STATE, "mansio.deep")], check=True)
+
+
+def database(server):
+    """Octets of the queue's file, and of the pages in it that are in use."""
+    size = os.stat(os.path.join(STATE, "mansio/state/queue/data.mdb")).st_blocks * 512
+    out = subprocess.run([os.path.join(BUILD, "queuectl"), "-c", os.path.join(STATE, "mansio/mansio.conf"), "metrics"],
+                         stdout=subprocess.PIPE, text=True, check=False).stdout
+    used = re.search(r"^mansio_store_used_bytes (\S+)", out, re.M)
+    return size, float(used.group(1)) if used else 0.0
+
+
+CHURN_PARTS, CHURN_AHEAD = 6, 5000
+
 
 
 def churn(name, seconds):
-    """Mixed sizes, in and out, for as long as asked: the rate at the end against that at the beginning, and the file."""
+    """Mail of all sizes, in and out without a pause; one message in ten is put off once and so lives for a while.
+
+    Delivered messages a second in the last sixth of the time against the first, and the file against the most that was in use."""
+    os.environ["RETRY"] = f"{max(5, min(30, seconds // 10))}s"
     server = Server(name, "relay").start()
-    sink = Sink()
-    slice_seconds = max(5, seconds // 6)
-    rates, sizes, done = [], [], 0
-    for i in range(6):
-        start = time.time()
-        got = load("-s", 50, "-n", 10**7, "-l", 0, "-x", slice_seconds, "-b", done)
-        done += got["taken"]
-        sink.wait(messages=done)
-        rates.append(got["taken"] / (time.time() - start))
-        size = subprocess.run(["du", "-sm", os.path.join(STATE, name)], stdout=subprocess.PIPE, text=True, check=False)
-        sizes.append(int(size.stdout.split()[0]))
+    del os.environ["RETRY"]
+    sink = Sink("-d", 10)
+    counts, live, size = [], 0.0, 0
+    begun = time.monotonic()
+    source = subprocess.Popen([tool("smtp_load"), "-s", "50", "-n", "10000000", "-l", "0", "-x", str(seconds), "-t", "u%m@load.test",
+                               "-b", "1", "-q", str(CHURN_AHEAD), "-c", sink.counters, f"127.0.0.1:{PORT}"], stdout=subprocess.PIPE, text=True)
+    for part in range(1, CHURN_PARTS + 1):
+        while time.monotonic() < begun + seconds * part / CHURN_PARTS:
+            time.sleep(min(2.0, max(0.0, begun + seconds * part / CHURN_PARTS - time.monotonic())))
+            if name == "mansio":
+                now_size, now_live = database(server)
+                size, live = max(size, now_size), max(live, now_live)
+        counts.append((time.monotonic(), sink.count()[0]))
+    got = json.loads(source.communicate()[0])
+    whole = sink.wait(messages=got["taken"], idle=90)
     sink.end()
     server.stop()
-    return {"rate": sum(rates) / 6, "first": rates[0], "last": rates[-1], "holds": rates[-1] / rates[0], "disk_mb": sizes}
+    rates, before = [], (begun, 0)
+    for at, count in counts:
+        rates.append((count - before[1]) / (at - before[0]))
+        before = (at, count)
+    return {"rate": sum(rates) / len(rates), "first": rates[0], "last": rates[-1], "holds": rates[-1] / rates[0],
+            "rates": [round(r) for r in rates], "file_mb": size / 1e6, "live_mb": live / 1e6,
+            "file_to_live": size / live if live else None, "failed": got["failed"], "lost": 0 if whole else got["taken"] - counts[-1][1]}
 
 
 def ceiling(name, seconds):

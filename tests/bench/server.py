@@ -98,7 +98,10 @@ class Server:
     def kill(self):
         """As a crash."""
         for pid in self.group.pids():
-            os.kill(pid, signal.SIGKILL)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:  # went with its supervisor
+                pass
         while self.group.pids():
             time.sleep(0.005)
         if self.syslog:

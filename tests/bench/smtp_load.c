@@ -9,6 +9,7 @@
  *     -T    STARTTLS, certificates not checked
  *     -b N  number of the first message (0)   -o FILE  a line for each 250: the message's number and the time
  *     -w S  wait up to S seconds for the server to come up
+ *     -q N  pause while more than N messages taken have not come to the sink that counts into   -c FILE
  *
  * A message's latency runs from the write that holds its MAIL to the reply to its content. Messages are built once and
  * only their number is written anew, so that this program costs the machine little. At the end one JSON object on
@@ -24,12 +25,15 @@
 #include <stdio.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/base.h"
+
+#define OPTIONS "s:n:x:l:r:k:p:f:t:Tb:o:w:q:c:"
 
 enum {
     LINE_MAX_SIZE = 2048,
@@ -66,6 +70,8 @@ static struct {
 static int epoll_fd;
 static SSL_CTX *tls_context;
 static FILE *taken_file;
+static long ahead_max;
+static volatile const uint64_t *arrived;
 static char *content;
 static long begun, taken, failed, connections, alive;
 static float *latency_ms;
@@ -427,12 +433,29 @@ static void wait_for_server(double seconds)
     }
 }
 
+/* The server's queue is to live, not to grow: whoever sends sleeps until enough has left it. */
+static void keep_pace(void)
+{
+    while (arrived != NULL && !stopping && taken - (long)arrived[0] > ahead_max)
+        usleep(1000);
+}
+
+static void counters_open(const char *path)
+{
+    int fd = open(path, O_RDONLY);
+
+    arrived = fd >= 0 ? mmap(NULL, 16, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    if (arrived == MAP_FAILED)
+        fatal(path);
+    close(fd);
+}
+
 static void options(int argc, char **argv)
 {
     int c;
     char *colon;
 
-    while ((c = getopt(argc, argv, "s:n:x:l:r:k:p:f:t:Tb:o:w:")) != -1) {
+    while ((c = getopt(argc, argv, OPTIONS)) != -1) {
         switch (c) {
         case 's':
             plan.sessions = atol(optarg);
@@ -472,6 +495,12 @@ static void options(int argc, char **argv)
             if (taken_file == NULL)
                 fatal(optarg);
             break;
+        case 'q':
+            ahead_max = atol(optarg);
+            break;
+        case 'c':
+            counters_open(optarg);
+            break;
         case 'w':
             break; /* after the address is known */
         default:
@@ -489,7 +518,7 @@ static void options(int argc, char **argv)
     if (inet_pton(AF_INET, argv[optind], &plan.server.sin_addr) != 1)
         fatal("smtp_load: address");
     optind = 1;
-    while ((c = getopt(argc, argv, "s:n:x:l:r:k:p:f:t:Tb:o:w:")) != -1)
+    while ((c = getopt(argc, argv, OPTIONS)) != -1)
         if (c == 'w')
             wait_for_server(atof(optarg));
 }
@@ -555,6 +584,7 @@ int main(int argc, char **argv)
             opened++;
             alive++;
         }
+        keep_pace();
         count = epoll_wait(epoll_fd, events, EVENTS, opened < plan.sessions ? 1 : 1000);
         for (int i = 0; i < count; i++) {
             struct session *s = events[i].data.ptr;

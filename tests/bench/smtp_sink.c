@@ -3,6 +3,7 @@
  *   smtp_sink [options] ADDRESS:PORT...
  *     -n N  end after N messages     -r N  end after N recipients     -o FILE  a line for each message: number and time
  *     -e "450 4.2.0 not now"  answers every RCPT with this
+ *     -d N  answers the first RCPT for <uK@...> so, where K is a multiple of N: one message in N comes a second time
  *     -c FILE  keeps the number of messages and of recipients so far in its first 16 octets, for whoever waits
  * At its end (also at SIGTERM) one JSON object on standard output; first and last are the times of day of the first and
  * the last message. It writes one segment for each group of commands and looks for the end of content with one scan, so
@@ -22,7 +23,7 @@
 
 #include "daemon/base/base.h"
 
-enum { INPUT_SIZE = 65536, OUTPUT_SIZE = 65536, EVENTS = 256, LISTENERS_MAX = 8, TAIL_SIZE = 5 };
+enum { INPUT_SIZE = 65536, OUTPUT_SIZE = 65536, EVENTS = 256, LISTENERS_MAX = 8, TAIL_SIZE = 5, NUMBER_MAX = 1 << 26 };
 
 struct visitor {
     int fd;
@@ -36,6 +37,8 @@ static long messages, recipients, connections, present, present_max, messages_wa
 static uint64_t octets;
 static double first, last;
 static const char *rcpt_reply = "250 2.1.5 ok\r\n";
+static long defer_each;
+static uint8_t *deferred; /* a bit for each number that has been put off */
 static FILE *file;
 static uint64_t *counters;
 static int epoll_fd;
@@ -110,11 +113,25 @@ static size_t eat_content(struct visitor *v, const uint8_t *at, size_t size)
     return (size_t)(found - at) + TAIL_SIZE;
 }
 
+static bool puts_off(const uint8_t *line, size_t size)
+{
+    const uint8_t *path = memmem(line, size, "<u", 2);
+    long number = path != NULL ? atol((const char *)path + 2) : 0;
+
+    if (defer_each == 0 || number <= 0 || number >= NUMBER_MAX || number % defer_each != 0 ||
+        (deferred[number / 8] >> (number % 8) & 1) != 0)
+        return false;
+    deferred[number / 8] |= (uint8_t)(1 << (number % 8));
+    return true;
+}
+
 static const char *answer(struct visitor *v, const uint8_t *line, size_t size)
 {
     if (size >= 4 && strncasecmp((const char *)line, "EHLO", 4) == 0)
         return "250-sink.test\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n";
     if (size >= 4 && strncasecmp((const char *)line, "RCPT", 4) == 0) {
+        if (puts_off(line, size))
+            return "450 4.2.0 not now\r\n";
         v->rcpts += rcpt_reply[0] == '2';
         return rcpt_reply;
     }
@@ -244,7 +261,7 @@ static void options(int argc, char **argv)
     static char refusal[512];
     int c;
 
-    while ((c = getopt(argc, argv, "n:r:o:e:c:")) != -1) {
+    while ((c = getopt(argc, argv, "n:r:o:e:c:d:")) != -1) {
         switch (c) {
         case 'n':
             messages_wanted = atol(optarg);
@@ -259,6 +276,12 @@ static void options(int argc, char **argv)
             break;
         case 'c':
             share_counters(optarg);
+            break;
+        case 'd':
+            defer_each = atol(optarg);
+            deferred = calloc(NUMBER_MAX / 8, 1);
+            if (deferred == NULL)
+                fatal("memory");
             break;
         case 'e':
             snprintf(refusal, sizeof refusal, "%s\r\n", optarg);

@@ -14,7 +14,7 @@ start)
 	log { to = "stderr" level = "info" }
 	relay_from = { "127.0.0.0/8" }
 	dns { servers = { "127.0.0.1:53" } }
-	retry { plan = { "2h" } }
+	retry { plan = { "${RETRY:-2h}" } }
 	limits { message_size = "100M" recipients = 2000 sessions_per_client = 1000 connections_per_lane = ${LANE_CONNECTIONS:-50} }
 	X
 	tls=none
