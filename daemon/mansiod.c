@@ -5,6 +5,7 @@
 #include "daemon/local/local.h"
 #include "daemon/lookup/lookup.h"
 #include "daemon/outbound/outbound.h"
+#include "daemon/pam/pam.h"
 #include "daemon/queued/queued.h"
 #include "daemon/supervisor/house.h"
 
@@ -16,6 +17,7 @@ static const struct house_role roles[ROLE_COUNT] = {
     [ROLE_AUTH] = {auth_main},
     [ROLE_LOOKUP] = {lookup_main},
     [ROLE_KEYS] = {keys_main},
+    [ROLE_PAM] = {pam_main},
 };
 
 int main(int argc, char **argv)

@@ -1,5 +1,6 @@
 /* Design. Each inbound process has a desk: its channel and its exchanges by session number.
- * (A1) An exchange has at most one thing under way: a hash on a helper thread (`job`), or an answer that waits (`timer`).
+ * (A1) An exchange has at most one thing under way: a job (a hash on a helper thread, or a question to PAM or Dovecot), or an answer
+ *      that waits (`timer`).
  *      inbound sends the next line only after the answer, so a second ask meanwhile is a broken peer: it loses its exchange.
  * (A2) A job belongs to the guard's block from guard_begin to its end, also when its exchange is gone by then.
  * (A3) A user who does not exist, one without SCRAM keys and a wrong password take the same way: hash, delay, AUTH_BAD. */
@@ -8,6 +9,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "daemon/auth/elsewhere.h"
 #include "daemon/auth/exchange.h"
 #include "daemon/auth/guard.h"
 #include "daemon/auth/roll.h"
@@ -29,6 +31,7 @@ struct auth {
     struct process *process;
     struct loop *loop;
     struct roll roll;
+    struct elsewhere *elsewhere; /* who judges passwords; NULL: we do, by the roll */
     struct desk *first;
     struct guard guard;
     uint8_t secret[DIGEST_SIZE]; /* of what strangers' SCRAM salts are made */
@@ -47,6 +50,7 @@ struct job {
     struct seat *seat; /* NULL: its client is gone */
     uint64_t block;
     bool known, good;
+    /* for a hash of ours */
     char password[PASSWORD_SIZE_MAX], hash[ACCOUNT_HASH_SIZE_MAX];
     struct password_room room;
 };
@@ -55,6 +59,7 @@ struct job {
 struct seat {
     struct desk *desk;
     uint64_t session, block;
+    bool secured; /* over TLS */
     struct job *job;
     struct loop_timer timer;
     uint8_t client_room[CLIENT_SIZE_MAX];
@@ -122,11 +127,10 @@ static void job_run(void *ctx) /* on a helper thread */
     job->good = password_check(&job->room, job->password, job->hash) && job->known;
 }
 
-static void job_done(void *ctx)
+/* The end of every job, whoever judged. `name`: what he is called; empty: as he said. */
+static void job_end(struct job *job, enum password_verdict verdict, const char *why, struct bytes name)
 {
-    struct job *job = ctx;
     struct seat *seat = job->seat;
-    bool good = job->good, known = job->known;
 
     guard_end(&job->auth->guard, job->block); /* (A2) */
     explicit_bzero(job, sizeof *job);
@@ -134,10 +138,24 @@ static void job_done(void *ctx)
     if (seat == NULL)
         return;
     seat->job = NULL;
-    if (good)
-        seat_end(seat, AUTH_GOOD, buf_bytes(&seat->x.name));
+    if (verdict == PASSWORD_GOOD)
+        seat_end(seat, AUTH_GOOD, name.size > 0 ? name : buf_bytes(&seat->x.name));
+    else if (verdict == PASSWORD_BAD)
+        seat_failed(seat, why);
     else
-        seat_failed(seat, known ? "password" : "user");
+        seat_end(seat, AUTH_BUSY, BYTES_NONE);
+}
+
+static void job_done(void *ctx)
+{
+    struct job *job = ctx;
+
+    job_end(job, job->good ? PASSWORD_GOOD : PASSWORD_BAD, job->known ? "password" : "user", BYTES_NONE);
+}
+
+static void on_judged(void *owner, enum password_verdict verdict, struct bytes name)
+{
+    job_end(owner, verdict, "password", name);
 }
 
 static void text_copy(char *out, size_t room, struct bytes in)
@@ -147,27 +165,49 @@ static void text_copy(char *out, size_t room, struct bytes in)
     out[in.size] = 0;
 }
 
+static bool hash_begin(struct job *job)
+{
+    struct auth *a = job->auth;
+    struct seat *seat = job->seat;
+    struct account account;
+    struct result r = roll_find(&a->roll, loop_now(a->loop), buf_bytes(&seat->x.name), &account);
+
+    if (r.code == CODE_IO || work_count() >= JOBS_MAX)
+        return false;
+    job->known = is_ok(r);
+    text_copy(job->hash, sizeof job->hash, job->known ? account.hash : bytes_of(PASSWORD_OF_NOBODY));
+    text_copy(job->password, sizeof job->password, buf_bytes(&seat->x.password));
+    return work_submit(a->loop, job_run, job_done, job);
+}
+
+static bool elsewhere_begin(struct job *job)
+{
+    struct seat *seat = job->seat;
+
+    return elsewhere_ask(job->auth->elsewhere,
+        &(struct dovecot_question){.name = buf_bytes(&seat->x.name),
+            .password = buf_bytes(&seat->x.password),
+            .client = buf_bytes(&seat->client),
+            .secured = seat->secured},
+        job);
+}
+
 static void password_ask(struct seat *seat)
 {
     struct auth *a = seat->desk->auth;
-    struct account account;
-    struct result r = roll_find(&a->roll, loop_now(a->loop), buf_bytes(&seat->x.name), &account);
-    struct job *job = r.code == CODE_IO || work_count() >= JOBS_MAX ? NULL : mem_take_zero(sizeof *job);
+    struct job *job = mem_take_zero(sizeof *job);
 
     if (job == NULL || !guard_begin(&a->guard, seat->block, loop_now(a->loop))) {
         mem_free(job);
         seat_end(seat, AUTH_BUSY, BYTES_NONE);
         return;
     }
-    job->auth = a;
-    job->seat = seat;
-    job->block = seat->block;
-    job->known = is_ok(r);
-    text_copy(job->hash, sizeof job->hash, job->known ? account.hash : bytes_of(PASSWORD_OF_NOBODY));
-    text_copy(job->password, sizeof job->password, buf_bytes(&seat->x.password));
+    *job = (struct job){.auth = a, .seat = seat, .block = seat->block};
+    bool begun = a->elsewhere != NULL ? elsewhere_begin(job) : hash_begin(job);
     explicit_bzero(seat->x.password_room, sizeof seat->x.password_room);
-    if (!work_submit(a->loop, job_run, job_done, job)) {
+    if (!begun) {
         guard_end(&a->guard, seat->block);
+        explicit_bzero(job, sizeof *job);
         mem_free(job);
         seat_end(seat, AUTH_BUSY, BYTES_NONE);
         return;
@@ -234,6 +274,7 @@ static struct seat *seat_new(struct desk *desk, const struct msg_auth_ask *ask)
     seat->desk = desk;
     seat->session = ask->session;
     seat->block = ask->block;
+    seat->secured = ask->endpoint.size > 0 || ask->exporter.size > 0;
     seat->client = BUF(seat->client_room);
     r = buf_put(&seat->client, bytes_head(ask->client, CLIENT_SIZE_MAX));
     ASSERT(is_ok(r));
@@ -328,6 +369,10 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
     struct desk *desk = peer == ROLE_INBOUND ? mem_take_zero(sizeof *desk) : NULL;
 
     (void)peer_index;
+    if (peer == ROLE_PAM && a->elsewhere != NULL) {
+        elsewhere_channel(a->elsewhere, fd);
+        return;
+    }
     if (desk == NULL) {
         close(fd);
         return;
@@ -354,8 +399,12 @@ static void on_go(void *ctx)
 {
     struct auth *a = ctx;
     struct account nobody;
-    struct result r = roll_find(&a->roll, loop_now(a->loop), BYTES(""), &nobody);
 
+    if (a->elsewhere != NULL) {
+        process_ready(a->process);
+        return;
+    }
+    struct result r = roll_find(&a->roll, loop_now(a->loop), BYTES(""), &nobody);
     (void)r; /* read now, so that a mistake in it is told at the start */
     process_ready(a->process);
     work_prepare(a->loop, thread_count()); /* behind the sandbox, so that it holds them too */
@@ -378,7 +427,10 @@ int auth_main(struct process *p)
     struct auth *a = mem_take_zero(sizeof *a);
     const struct config *cfg = process_config(p);
 
-    if (a == NULL) {
+    if (a != NULL && cfg->auth.passwords != PASSWORDS_FILE)
+        a->elsewhere = elsewhere_new(process_loop(p), cfg, on_judged);
+    if (a == NULL || (cfg->auth.passwords != PASSWORDS_FILE && a->elsewhere == NULL)) {
+        mem_free(a);
         process_fail(p, "out of memory");
         return process_serve(p, &HANDLERS, NULL);
     }
@@ -392,6 +444,7 @@ int auth_main(struct process *p)
         desk_free(a->first);
     while (work_count() > 0) /* jobs end by themselves and soon */
         loop_turn(a->loop, true);
+    elsewhere_free(&a->elsewhere);
     roll_fini(&a->roll);
     explicit_bzero(a, sizeof *a);
     mem_free(a);

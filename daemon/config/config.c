@@ -92,6 +92,36 @@ static RESULT retry_read(struct reader *r, const struct config_tree_block *block
     return OK;
 }
 
+static bool is_service_name(struct bytes name)
+{
+    bool good = name.size > 0 && name.size <= PAM_SERVICE_SIZE_MAX;
+
+    for (size_t i = 0; i < name.size; i++) {
+        uint8_t o = name.data[i];
+        good = good && ((o >= 'a' && o <= 'z') || (o >= '0' && o <= '9') || (i > 0 && (o == '-' || o == '_')));
+    }
+    return good;
+}
+
+static RESULT passwords_read(struct reader *r, const struct config_tree_block *block)
+{
+    const struct config_tree_cell *cell = reader_cell(block, "passwords");
+    struct bytes text = cell == NULL ? BYTES("file") : cell->text, rest = BYTES_NONE;
+
+    if (bytes_equal(text, BYTES("pam")))
+        text = BYTES("pam:mansio");
+    ptrdiff_t colon = bytes_index(text, ':');
+    if (colon != BYTES_NOT_FOUND)
+        rest = bytes_after(text, (size_t)colon + 1);
+    if (bytes_starts(text, BYTES("pam:")) && is_service_name(rest))
+        r->cfg->auth.passwords = PASSWORDS_PAM;
+    else if (bytes_starts(text, BYTES("dovecot:/")) && rest.size <= SOCKET_PATH_SIZE_MAX)
+        r->cfg->auth.passwords = PASSWORDS_DOVECOT;
+    else if (!bytes_equal(text, BYTES("file")))
+        return reader_wrong(r, cell, "passwords", "file, pam, pam:service or dovecot:/path/of/a/socket");
+    return reader_keep(r->cfg, rest, &r->cfg->auth.passwords_at);
+}
+
 /* The field that stands for the recipients when Bcc was the only one and has gone. */
 static RESULT submission_read(struct reader *r, const struct config_tree_block *block)
 {
@@ -163,6 +193,8 @@ static RESULT tree_read(struct reader *r)
             TRY(log_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_TLS)
             TRY(tls_read(r, &block));
+        if (singles[i] == CONFIG_BLOCK_AUTH)
+            TRY(passwords_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_DNS)
             TRY(dns_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_RETRY)

@@ -130,12 +130,19 @@ enum sender_rule {
     SENDERS_LISTED, /* … none */
 };
 
+/* Who knows the passwords of those who log in. */
+enum password_source {
+    PASSWORDS_FILE,    /* auth.users */
+    PASSWORDS_PAM,     /* a PAM service */
+    PASSWORDS_DOVECOT, /* an auth-client socket of Dovecot's */
+};
+
 /* How often (inbound/rates.h, queued/quota.h). */
 struct config_rates {
     struct rate client_connections, client_commands, client_recipients, client_messages, client_octets, client_errors;
     struct rate login_recipients, login_messages, login_octets, login_quota;
-    struct rate uid_recipients, uid_messages;
-    struct rate sender_recipients, sender_messages;
+    struct rate uid_recipients, uid_messages, uid_octets;
+    struct rate sender_recipients, sender_messages, sender_octets;
     uint32_t ipv4_bits, ipv6_bits; /* of an address, what counts as one client */
 };
 
@@ -184,6 +191,9 @@ struct config {
     struct bytes tls_roots;   /* PEM file of the roots that routes with tls = verify or secure trust */
     struct config_text_list tls_certificates, tls_keys; /* as many of one as of the other */
     struct {
+        enum password_source passwords;
+        struct bytes passwords_at; /* the PAM service, or the socket's path */
+        int64_t password_time;
         struct bytes users;
         int senders;                            /* enum sender_rule */
         struct config_text_list sender_lookups; /* login -> what it may write */
@@ -234,7 +244,12 @@ struct config {
     bool send_8bit_raw;           /* to peers without 8BITMIME; default false: 5.6.3 */
 };
 
-enum { CONFIG_ERROR_SIZE_MAX = 1024, NO_DESTINATION_SIZE_MAX = 512 };
+enum {
+    CONFIG_ERROR_SIZE_MAX = 1024,
+    NO_DESTINATION_SIZE_MAX = 512,
+    PAM_SERVICE_SIZE_MAX = 64,
+    SOCKET_PATH_SIZE_MAX = 107
+};
 struct config_error {
     char text[CONFIG_ERROR_SIZE_MAX]; /* "file:line: what was read and what was expected" */
 };

@@ -181,9 +181,10 @@ static RESULT drop_rights(const struct process *p)
     struct rights rights;
 
     TRY(rights_find((const char *)p->cfg->user.data, p->role, &rights));
-    TRY(p->role == ROLE_LOCAL ? rights_lower(&rights) : rights_drop(&rights));
-    /* Programs that local starts for mailbox owners may need to gain rights (a mail filter that is set-gid). */
-    if (p->role != ROLE_LOCAL && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    TRY(p->role == ROLE_LOCAL || p->role == ROLE_PAM ? rights_lower(&rights) : rights_drop(&rights));
+    /* Programs that local starts for mailbox owners may need to gain rights (a mail filter that is set-gid), and so may PAM's where
+     * we are not root. */
+    if (p->role != ROLE_LOCAL && (p->role != ROLE_PAM || rights.change) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return FAIL_SYS(errno, "prctl PR_SET_NO_NEW_PRIVS");
     return OK;
 }

@@ -15,6 +15,7 @@ static const char *role_suffix(enum ipc_role role)
     case ROLE_QUEUED:
         return "-queue";
     case ROLE_AUTH:
+    case ROLE_PAM:
         return "-auth";
     case ROLE_KEYS:
         return "-keys";

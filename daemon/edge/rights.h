@@ -22,7 +22,7 @@ struct rights {
 RESULT rights_find(const char *user, enum ipc_role role, struct rights *rights_out);
 /* Groups, gid, uid, in that order, and a proof that there is no way back. */
 RESULT rights_drop(const struct rights *rights);
-/* The same for local, which keeps root aside (as its saved id) for the helpers that act as other users (helper.h). */
+/* The same for local and pam, which keep root aside (as its saved id) for the helpers that act as other users (helper.h). */
 RESULT rights_lower(const struct rights *rights);
 
 #endif

@@ -149,13 +149,13 @@ static bool allow_careful(scmp_filter_ctx filter)
            allow_if(filter, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)); /* abort() */
 }
 
-static bool allow_sockets(scmp_filter_ctx filter, bool local_too)
+static bool allow_sockets(scmp_filter_ctx filter, bool network, bool local)
 {
     static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
-    const int families[] = {AF_INET, AF_INET6, AF_UNIX};
+    static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
     enum { TYPE_MASK = 0xf };
 
-    for (size_t f = 0; f < (local_too ? 3 : 2); f++)
+    for (size_t f = network ? 0 : 2; f < (local ? 3 : 2); f++)
         for (size_t t = 0; t < COUNT_OF(types); t++)
             if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
                     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[f], 0),
@@ -171,8 +171,8 @@ static bool allow_role(scmp_filter_ctx filter, struct powers powers, bool local_
 
     if (powers.accepts)
         good = good && ALLOW(filter, ACCEPTING);
-    if (powers.connects)
-        good = good && ALLOW(filter, CONNECTING) && allow_sockets(filter, local_sockets);
+    if (powers.connects || local_sockets)
+        good = good && ALLOW(filter, CONNECTING) && allow_sockets(filter, powers.connects, local_sockets);
     if (powers.stores)
         good = good && ALLOW(filter, STORING);
     else if (powers.reads)
@@ -291,10 +291,12 @@ static RESULT files_restrict(enum ipc_role role, const struct config *cfg, int *
     return good ? OK : FAIL_SYS(sys, "the kernel takes no Landlock rules (sandbox = false goes without)");
 }
 
-/* A route over a UNIX socket: then outbound needs that family. */
-static bool has_local_routes(const struct config *cfg)
+/* Who has to reach a UNIX socket by its path: auth where Dovecot knows the passwords, outbound where a route names one. */
+static bool needs_local_sockets(enum ipc_role role, const struct config *cfg)
 {
-    for (size_t i = 0; i < cfg->routes.count; i++)
+    if (role == ROLE_AUTH)
+        return cfg->auth.passwords == PASSWORDS_DOVECOT;
+    for (size_t i = 0; role == ROLE_OUTBOUND && i < cfg->routes.count; i++)
         if (cfg->routes.items[i].target.kind == ROUTE_LMTP &&
             bytes_find(cfg->routes.items[i].target.hop, BYTES("unix:")) != BYTES_NOT_FOUND)
             return true;
@@ -315,5 +317,5 @@ sandbox_enter(enum ipc_role role, const struct config *cfg, struct sandbox_state
     if (!powers_of(role).threads && setrlimit(RLIMIT_NPROC, &none) != 0)
         return FAIL_SYS(errno, "setrlimit RLIMIT_NPROC");
     TRY(files_restrict(role, cfg, &state_out->landlock));
-    return calls_restrict(powers_of(role), role == ROLE_OUTBOUND && has_local_routes(cfg));
+    return calls_restrict(powers_of(role), needs_local_sockets(role, cfg));
 }

@@ -47,6 +47,10 @@ void door_fill(struct door *door, const struct config *cfg, const struct config_
     };
     if (listen != NULL && listen->auth) {
         door->smtp.extensions |= SMTP_EXT_AUTH;
-        door->smtp.auth_mechanisms = listen->auth_without_tls ? BYTES(AUTH_MECHANISMS_UNBOUND) : BYTES(AUTH_MECHANISMS);
+        if (cfg->auth.passwords != PASSWORDS_FILE)
+            door->smtp.auth_mechanisms = BYTES(AUTH_MECHANISMS_PASSWORD);
+        else
+            door->smtp.auth_mechanisms =
+                listen->auth_without_tls ? BYTES(AUTH_MECHANISMS_UNBOUND) : BYTES(AUTH_MECHANISMS);
     }
 }

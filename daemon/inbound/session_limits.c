@@ -16,8 +16,10 @@
     X(login_octets)                                                                                                    \
     X(uid_recipients)                                                                                                  \
     X(uid_messages)                                                                                                    \
+    X(uid_octets)                                                                                                      \
     X(sender_recipients)                                                                                               \
-    X(sender_messages)
+    X(sender_messages)                                                                                                 \
+    X(sender_octets)
 
 enum limit {
 #define X(name) LIMIT_##name,
@@ -137,6 +139,25 @@ static enum sender_kind sender_kind_of(const struct session *s, struct bytes *su
     return s->exempt ? SENDER_EXEMPT : SENDER_CLIENT;
 }
 
+static const enum limit SIZES[] = {LIMIT_client_octets, LIMIT_login_octets, LIMIT_uid_octets};
+
+static bool octets_are_spent(struct session *s, enum limit limit, struct bytes subject)
+{
+    if (!spent(s, limit, subject))
+        return false;
+    log_limited(s, limits[limit].name, smtp_server_peer(&s->smtp)->login);
+    return true;
+}
+
+/* Names of domains are one in any case: whoever writes one differently must not get another bucket. */
+static struct bytes domain_fold(struct bytes domain, uint8_t room[DOMAIN_SIZE_MAX])
+{
+    domain = bytes_head(domain, DOMAIN_SIZE_MAX);
+    for (size_t i = 0; i < domain.size; i++)
+        room[i] = domain.data[i] >= 'A' && domain.data[i] <= 'Z' ? (uint8_t)(domain.data[i] + 32) : domain.data[i];
+    return (struct bytes){room, domain.size};
+}
+
 const struct reply *session_limit_mail(struct session *s, struct bytes sender_domain)
 {
     static const struct reply messages = {450, {4, 7, 1}, BYTES_INIT("Too many messages from you, try again later")};
@@ -144,19 +165,18 @@ const struct reply *session_limit_mail(struct session *s, struct bytes sender_do
     static const struct reply sender = {
         450, {4, 7, 1}, BYTES_INIT("Too many messages from this domain, try again later")};
     static const enum limit counts[] = {LIMIT_client_messages, LIMIT_login_messages, LIMIT_uid_messages};
-    static const enum limit sizes[] = {LIMIT_client_octets, LIMIT_login_octets};
-    struct bytes subject;
+    uint8_t room[DOMAIN_SIZE_MAX];
+    struct bytes subject, domain = domain_fold(sender_domain, room);
     enum sender_kind kind = sender_kind_of(s, &subject);
 
     if (kind == SENDER_EXEMPT)
         return NULL;
-    if (kind < COUNT_OF(sizes) && spent(s, sizes[kind], subject)) {
-        log_limited(s, limits[sizes[kind]].name, smtp_server_peer(&s->smtp)->login);
+    if (octets_are_spent(s, SIZES[kind], subject) ||
+        (domain.size > 0 && octets_are_spent(s, LIMIT_sender_octets, domain)))
         return &octets;
-    }
     if (!take(s, counts[kind], subject, 1))
         return &messages;
-    return sender_domain.size == 0 || take(s, LIMIT_sender_messages, sender_domain, 1) ? NULL : &sender;
+    return domain.size == 0 || take(s, LIMIT_sender_messages, domain, 1) ? NULL : &sender;
 }
 
 const struct reply *session_limit_rcpt(
@@ -167,13 +187,14 @@ const struct reply *session_limit_rcpt(
         452, {4, 5, 3}, BYTES_INIT("Too many recipients from this domain, try again later")};
     static const struct reply ours = {450, {4, 2, 1}, BYTES_INIT("Too much mail for this domain, try again later")};
     static const enum limit counts[] = {LIMIT_client_recipients, LIMIT_login_recipients, LIMIT_uid_recipients};
-    struct bytes subject;
+    uint8_t room[DOMAIN_SIZE_MAX];
+    struct bytes subject, from = domain_fold(sender_domain, room);
     enum sender_kind kind = sender_kind_of(s, &subject);
 
     if (kind != SENDER_EXEMPT) {
         if (!take(s, counts[kind], subject, 1))
             return &client;
-        if (sender_domain.size > 0 && !take(s, LIMIT_sender_recipients, sender_domain, 1))
+        if (from.size > 0 && !take(s, LIMIT_sender_recipients, from, 1))
             return &sender;
     }
     if (domain == NULL || domain->recipients.count == 0)
@@ -185,15 +206,17 @@ const struct reply *session_limit_rcpt(
     return &ours;
 }
 
-void session_limit_octets(struct session *s, uint64_t size)
+void session_limit_octets(struct session *s, struct bytes sender_domain, uint64_t size)
 {
-    struct bytes subject;
+    uint8_t room[DOMAIN_SIZE_MAX];
+    struct bytes subject, domain = domain_fold(sender_domain, room);
     enum sender_kind kind = sender_kind_of(s, &subject);
 
-    if (kind == SENDER_CLIENT)
-        spend(s, LIMIT_client_octets, subject, size);
-    else if (kind == SENDER_LOGIN)
-        spend(s, LIMIT_login_octets, subject, size);
+    if (kind == SENDER_EXEMPT)
+        return;
+    spend(s, SIZES[kind], subject, size);
+    if (domain.size > 0)
+        spend(s, LIMIT_sender_octets, domain, size);
 }
 
 /* --- bans --- */

@@ -204,11 +204,18 @@ static void rcpt_take(struct session *s, const struct smtp_rcpt *asked, struct b
     rcpt_put(s, &rcpt);
 }
 
-/* What a known domain of ours and the rates say; true when it was refused. */
-static bool rcpt_is_limited(struct session *s, const struct smtp_rcpt *rcpt, const struct policy_verdict *verdict)
+/* Of the open transaction; empty for the null reverse-path. */
+static struct bytes sender_domain(const struct session *s)
 {
     struct bytes sender = depot_tx_head(s->tx)->reverse_path;
     ptrdiff_t at = bytes_rindex(sender, '@');
+
+    return at == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(sender, (size_t)at + 1);
+}
+
+/* What a known domain of ours and the rates say; true when it was refused. */
+static bool rcpt_is_limited(struct session *s, const struct smtp_rcpt *rcpt, const struct policy_verdict *verdict)
+{
     uint64_t size_max = verdict->domain == NULL ? 0 : verdict->domain->message_size;
     const struct reply *limited;
 
@@ -219,8 +226,7 @@ static bool rcpt_is_limited(struct session *s, const struct smtp_rcpt *rcpt, con
         session_answer_no(s, REPLY(550, 5, 7, 1, "Your server is not trusted here; the postmaster can be written to"));
         return true;
     }
-    limited = session_limit_rcpt(
-        s, at == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(sender, (size_t)at + 1), verdict->domain);
+    limited = session_limit_rcpt(s, sender_domain(s), verdict->domain);
     if (limited != NULL) {
         s->rcpt_why = "rate";
         session_answer_no(s, *limited);
@@ -353,7 +359,7 @@ void session_commit(struct session *s, const struct smtp_commit *commit)
     };
     struct reply refusal;
 
-    session_limit_octets(s, commit->body_size);
+    session_limit_octets(s, sender_domain(s), commit->body_size);
     if (s->size_max > 0 && commit->body_size > s->size_max) {
         session_abort(s);
         session_answer_no(s, REPLY(552, 5, 3, 4, "The message is larger than a domain of its recipients takes"));

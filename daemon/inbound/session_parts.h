@@ -109,7 +109,8 @@ const struct reply *session_limit_mail(struct session *s, struct bytes sender_do
 /* `domain`: ours that the recipient is in; NULL elsewhere. */
 const struct reply *session_limit_rcpt(
     struct session *s, struct bytes sender_domain, const struct config_domain *domain);
-void session_limit_octets(struct session *s, uint64_t size);
+/* At the end of a message. */
+void session_limit_octets(struct session *s, struct bytes sender_domain, uint64_t size);
 void session_hold_greeting(struct session *s);
 /* After a 5xx reply: it is counted, and waits if there is room for one more that does. */
 void session_error_counted(struct session *s);

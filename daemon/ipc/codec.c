@@ -131,6 +131,7 @@ ENUM_FIELD(ipc_role, ROLE_COUNT)
 ENUM_FIELD(tx_outcome, TX_OUTCOME_COUNT)
 ENUM_FIELD(job_outcome, JOB_OUTCOME_COUNT)
 ENUM_FIELD(auth_outcome, AUTH_OUTCOME_COUNT)
+ENUM_FIELD(password_verdict, PASSWORD_VERDICT_COUNT)
 ENUM_FIELD(lane_verdict, LANE_VERDICT_COUNT)
 ENUM_FIELD(child_kind, CHILD_KIND_COUNT)
 ENUM_FIELD(rcpt_known, RCPT_KNOWN_COUNT)
@@ -282,7 +283,7 @@ size_t msg_frame_size_max(enum msg_kind kind)
 const char *ipc_role_name(enum ipc_role role)
 {
     static const char *const names[ROLE_COUNT] = {
-        "supervisor", "inbound", "queued", "outbound", "local", "auth", "lookup", "keys"};
+        "supervisor", "inbound", "queued", "outbound", "local", "auth", "lookup", "keys", "pam"};
 
     return (unsigned)role < ROLE_COUNT ? names[role] : "unknown";
 }

@@ -16,6 +16,7 @@ enum ipc_role {
     ROLE_AUTH,
     ROLE_LOOKUP,
     ROLE_KEYS,
+    ROLE_PAM,
     ROLE_COUNT,
     /* groups, for the direction check only */
     ROLE_WORKER, /* outbound, local or lookup */
@@ -40,6 +41,14 @@ enum auth_outcome {
     AUTH_BUSY,      /* not judged: too much to do, or the users file cannot be read */
     AUTH_SHUT_OUT,  /* not judged: too many failures from this address */
     AUTH_OUTCOME_COUNT,
+};
+
+/* password_answer: what somebody else says of a password. */
+enum password_verdict {
+    PASSWORD_GOOD,
+    PASSWORD_BAD,   /* wrong, or no such user */
+    PASSWORD_LATER, /* it could not be judged */
+    PASSWORD_VERDICT_COUNT,
 };
 
 /* job_result: what became of one recipient in this attempt. */

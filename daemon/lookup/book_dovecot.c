@@ -1,4 +1,5 @@
 /* Dovecot's userdb, by the protocol of its auth-userdb socket: a user that it knows is an answer, the name that it gives back the row. */
+#include "daemon/base/tabbed.h"
 #include "daemon/lookup/stream.h"
 
 struct service {
@@ -26,16 +27,6 @@ static RESULT service_open(void **conn, struct question *q)
     return stream_say(s->stream, q, BYTES("VERSION\t1\t0\n"));
 }
 
-/* The next field of a line. */
-static struct bytes field_take(struct bytes *rest)
-{
-    ptrdiff_t tab = bytes_index(*rest, '\t');
-    struct bytes field = tab == BYTES_NOT_FOUND ? *rest : bytes_head(*rest, (size_t)tab);
-
-    *rest = tab == BYTES_NOT_FOUND ? BYTES_NONE : bytes_after(*rest, (size_t)tab + 1);
-    return field;
-}
-
 static RESULT answer_hear(struct service *s, struct question *q)
 {
     for (;;) {
@@ -43,17 +34,17 @@ static RESULT answer_hear(struct service *s, struct question *q)
         uint64_t n;
 
         TRY(stream_hear(s->stream, q, &line));
-        word = field_take(&line);
+        word = tabbed_take(&line);
         if (bytes_equal(word, BYTES("VERSION"))) {
-            if (!bytes_equal(field_take(&line), BYTES("1")))
+            if (!bytes_equal(tabbed_take(&line), BYTES("1")))
                 return backend_failed(q, "Dovecot", "its protocol is another one");
             continue;
         }
-        number = field_take(&line);
+        number = tabbed_take(&line);
         if (!is_ok(bytes_to_u64(number, UINT64_MAX, &n)) || n != s->last)
             continue; /* the greeting's other lines */
         if (bytes_equal(word, BYTES("USER")))
-            return backend_row(q, field_take(&line));
+            return backend_row(q, tabbed_take(&line));
         if (bytes_equal(word, BYTES("NOTFOUND")))
             return FAIL(CODE_GONE, "no such user");
         return backend_failed(q, "Dovecot", "it could not look the user up");

@@ -109,14 +109,19 @@ static uint32_t wanted_of(const struct supervisor *s, enum ipc_role role)
         return tree(s)->tls_certificates.count > 0 ? 1 : 0;
     if (role == ROLE_AUTH)
         return auth_is_wanted(tree(s)) ? 1 : 0;
+    if (role == ROLE_PAM)
+        return auth_is_wanted(tree(s)) && tree(s)->auth.passwords == PASSWORDS_PAM ? 1 : 0;
     return role == ROLE_INBOUND ? tree(s)->processes.inbound : role == ROLE_OUTBOUND ? tree(s)->processes.outbound : 1;
 }
 
-/* queued with all who bring or take mail, over generations (S2); auth, lookup and keys with the inbound processes of their own. */
+/* queued with all who bring or take mail, over generations (S2); auth, lookup and keys with the inbound processes of their
+ * own, pam with their auth. */
 static bool work_together(const struct child *a, const struct child *b)
 {
     enum ipc_role low = a->role < b->role ? a->role : b->role, high = a->role < b->role ? b->role : a->role;
 
+    if (high == ROLE_PAM)
+        return low == ROLE_AUTH && a->generation == b->generation;
     if (high == ROLE_AUTH || high == ROLE_LOOKUP || high == ROLE_KEYS)
         return (low == ROLE_INBOUND && a->generation == b->generation) || (high == ROLE_LOOKUP && low == ROLE_QUEUED);
     return a->role != b->role && (a->role == ROLE_QUEUED || b->role == ROLE_QUEUED);
@@ -162,6 +167,7 @@ static void role_start(struct supervisor *s, enum ipc_role role)
 static void workers_start(struct supervisor *s)
 {
     role_start(s, ROLE_KEYS);
+    role_start(s, ROLE_PAM);
     role_start(s, ROLE_AUTH);
     role_start(s, ROLE_LOOKUP);
     role_start(s, ROLE_INBOUND);

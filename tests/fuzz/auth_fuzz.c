@@ -1,5 +1,7 @@
 /* auth: what a client says in a SASL exchange, and what stands in a users file. The first octet chooses; responses are separated
- * by a line of "--". Whatever comes is answered; nobody is let in without a password that was asked for. */
+ * by a line of "--". Whatever comes is answered; nobody is let in without a password that was asked for. What a Dovecot says, line by line,
+ * is an answer only after a whole greeting. */
+#include "daemon/auth/dovecot.h"
 #include "daemon/auth/exchange.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,6 +26,23 @@ static void file_read(struct bytes in)
     }
     if (in.size <= 65536 && is_ok(accounts_edit(in, BYTES("x"), BYTES("x:!\n"), &out, &was_there)))
         ASSERT(is_ok(account_find(buf_bytes(&out), BYTES("x"), &found)) && bytes_equal(found.hash, BYTES("!")));
+}
+
+static void dovecot_says(struct bytes in)
+{
+    struct dovecot d = {.ready = false};
+    struct dovecot_answer answer;
+    struct bytes line;
+
+    while (account_line(&in, &line)) {
+        struct result r = dovecot_read(&d, line, &answer);
+        ASSERT(!is_ok(r) || (d.version && d.plain && d.ready && answer.number > 0));
+        if (is_ok(r))
+            ASSERT((unsigned)answer.verdict < PASSWORD_VERDICT_COUNT &&
+                   bytes_index(buf_bytes(&answer.name), 0) == BYTES_NOT_FOUND);
+        if (r.code == CODE_REFUSED)
+            return;
+    }
 }
 
 static void talk(enum exchange_mechanism mechanism, bool plus_offered, struct bytes in)
@@ -65,6 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bytes in = {data + 1, size - 1};
     if (data[0] % 8 == 7)
         file_read(in);
+    else if (data[0] % 8 == 6)
+        dovecot_says(in);
     else
         talk((enum exchange_mechanism)(data[0] % EXCHANGE_MECHANISM_COUNT), (data[0] & 16) != 0, in);
     return 0;
