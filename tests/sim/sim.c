@@ -3,6 +3,7 @@
  *   sim --seed N [--messages M] [--days D] [--talk]     one run; --talk prints the event log
  *   sim --from N --count K [--figures]                  K seeds in a row; --figures prints totals
  *   sim ... --power                                     the queue lies on the recording disk, and the power is cut at times
+ *   sim ... --again                                     each seed twice, in another order and behind a run that broke off: it must be the same
  *   sim ... --quiet                                     no process is killed
  *   sim --sweep cuts|full|error|memory|calls|CALL [--stride S]     the scenario of the seed once for every place where that can happen
  *   sim ... --cut E --fate S | --fail-disk N --errno E | --fail-memory N | --fail-call CALL --nth N      one run of a sweep
@@ -13,7 +14,7 @@
 
 struct sim_options {
     struct run_options run;
-    bool figures;
+    bool figures, again;
     const char *sweep;
     uint64_t stride;
 };
@@ -39,6 +40,8 @@ static bool number_option(struct sim_options *o, const char *name, uint64_t valu
         r->fail_disk = value, r->fail_disk_count = value % 4 == 0 ? 5 : 1;
     else if (strcmp(name, "--errno") == 0)
         r->fail_error = (int)value;
+    else if (strcmp(name, "--break") == 0)
+        r->break_at = value;
     else if (strcmp(name, "--fail-memory") == 0)
         r->fail_memory = value;
     else if (strcmp(name, "--nth") == 0)
@@ -60,6 +63,8 @@ static bool options_read(struct sim_options *o, int argc, char **argv)
             o->run.power = true;
         else if (strcmp(argv[i], "--quiet") == 0)
             o->run.quiet = true;
+        else if (strcmp(argv[i], "--again") == 0)
+            o->again = true;
         else if (strcmp(argv[i], "--figures") == 0)
             o->figures = true;
         else if (strcmp(argv[i], "--fail-call") == 0 && i + 1 < argc)
@@ -77,6 +82,39 @@ static bool options_read(struct sim_options *o, int argc, char **argv)
     return true;
 }
 
+static uint64_t print_of(const struct sim_options *o, uint64_t seed)
+{
+    struct run_options one = o->run;
+    uint64_t print = 0;
+
+    one.seed = seed;
+    one.print_out = &print;
+    return run_once(&one, NULL) == 0 ? print : 0;
+}
+
+/* A run follows from its seed alone, whatever this process has run before. */
+static unsigned again(const struct sim_options *o)
+{
+    uint64_t *prints = world_take(o->run.count * sizeof *prints);
+    unsigned wrong = 0;
+
+    for (uint64_t k = 0; k < o->run.count; k++)
+        prints[k] = print_of(o, o->run.seed + k);
+    for (uint64_t k = o->run.count; k-- > 0;) {
+        struct run_options broken = o->run;
+        broken.seed = o->run.seed + k / 2;
+        broken.break_at = 50 + k * 97 % 4000;
+        (void)run_once(&broken, NULL);
+        if (print_of(o, o->run.seed + k) == prints[k])
+            continue;
+        fprintf(stderr, "seed %" PRIu64 " is another run the second time\n", o->run.seed + k);
+        wrong++;
+    }
+    free(prints);
+    printf("%" PRIu64 " seeds again, %u of them another run\n", o->run.count, wrong);
+    return wrong;
+}
+
 int main(int argc, char **argv)
 {
     struct sim_options o = {.run = {.seed = 1, .count = 1, .days = 2, .cut_at = SIZE_MAX}, .stride = 1};
@@ -87,6 +125,8 @@ int main(int argc, char **argv)
         return 2;
     if (o.sweep != NULL)
         return sweep_run(o.sweep, &o.run, o.stride) ? 0 : 1;
+    if (o.again)
+        return again(&o) > 0;
     for (uint64_t k = 0; k < o.run.count; k++) {
         struct run_options one = o.run;
         one.seed = o.run.seed + k;

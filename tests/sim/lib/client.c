@@ -51,6 +51,11 @@ static uint32_t clients_ever;
 static void client_go_on(struct client *c);
 static void mail_begin(struct client *c);
 
+void clients_begin(void)
+{
+    clients_ever = 0;
+}
+
 size_t client_count(void)
 {
     return clients_open;

@@ -8,6 +8,8 @@
 
 #include "tests/sim/lib/ledger.h"
 
+/* Before the first of a run. */
+void clients_begin(void);
 void client_start(unsigned letter_count);
 size_t client_count(void);
 

@@ -68,6 +68,15 @@ void loop_free(struct loop **loop)
     *loop = NULL;
 }
 
+size_t edge_loop_count(void)
+{
+    size_t count = 0;
+
+    for (const struct loop *l = loops; l != NULL; l = l->next)
+        count++;
+    return count;
+}
+
 struct instant loop_now(const struct loop *loop)
 {
     (void)loop;
@@ -191,6 +200,15 @@ struct net_end *edge_descriptor_take(int fd)
 
     d->near = NULL;
     return near;
+}
+
+size_t edge_descriptor_count(void)
+{
+    size_t count = 0;
+
+    for (int i = 0; i < DESCRIPTORS_MAX; i++)
+        count += descriptors[i].near != NULL;
+    return count;
 }
 
 struct bytes conn_end_text(const struct conn_end *end)

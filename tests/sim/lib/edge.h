@@ -36,8 +36,8 @@ void edge_channel_die(int fd);
 /* Every connection is gone, and its owner with it (`closed` is called at once). */
 void edge_room_kill(struct conn_room *room);
 size_t edge_conn_unread(const struct conn *c);
-/* Drops what closed connections, loops and channels have left. */
-void edge_fini(void);
+/* Drops what closed channels have left. How many loops, descriptors and channels are still there then. */
+size_t edge_fini(void);
 /* A certificate for every name. */
 struct tls_store *edge_tls_store(void);
 

@@ -209,8 +209,10 @@ static void on_net_data(void *owner, struct bytes in)
 {
     struct conn *c = owner;
 
-    if (c->lingering || c->closing || c->lost_due)
+    if (c->lingering || c->lost_due) { /* we have given up: what comes now was never said to us */
+        net_unread(c->net, in.size);
         return;
+    }
     if (world_fails(CALL_READ)) {
         net_unread(c->net, in.size);
         conn_break(c, FAIL_SYS(ECONNRESET, "the connection broke"));
@@ -451,8 +453,10 @@ void conn_close(struct conn *c)
     world_timer_stop(&c->timer);
     world_timer_stop(&c->dial);
     world_timer_stop(&c->shake);
-    if (c->net != NULL)
+    if (c->net != NULL) {
+        net_unread(c->net, c->kept.size);
         net_close(c->net, c->kept.size > 0);
+    }
     c->net = NULL;
     world_timer_set(&c->work, world.now_ms);
 }

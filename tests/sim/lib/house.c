@@ -287,6 +287,8 @@ void house_close(void)
     world_timer_stop(&house.auth.restart);
     world_timer_stop(&house.restart);
     world_timer_stop(&house.cut);
+    world_timer_stop(&house.turn);
+    house_hand_rest();
     loop_free(&house.loop);
     folder_remove(house.path);
 }

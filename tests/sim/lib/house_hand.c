@@ -181,6 +181,12 @@ void house_lanes_free(void)
         world_timer_set(&lanes_free, world.now_ms + MINUTE);
 }
 
+void house_hand_rest(void)
+{
+    world_timer_stop(&lanes_free);
+    lanes_bound = false;
+}
+
 static void on_lanes_free(void *ctx)
 {
     (void)ctx;

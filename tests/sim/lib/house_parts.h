@@ -112,6 +112,8 @@ void house_lookup_start(struct lookup_process *p);
 void house_lookup_link(struct lookup_process *p);
 /* A channel between lookup and an inbound, when both are up. */
 void house_lookup_meet(struct inbound_process *p);
+/* The postmaster has nothing more to do. */
+void house_hand_rest(void);
 void house_auth_start(struct auth_process *p);
 void house_auth_meet(struct inbound_process *p);
 

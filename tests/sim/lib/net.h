@@ -42,7 +42,7 @@ void net_pause(struct net_end *e, bool paused);
 /* Octets written into this end, and how many of them the other end was handed. */
 uint64_t net_written(const struct net_end *e);
 uint64_t net_arrived(const struct net_end *e);
-/* The last octets handed over were never read: a read that failed. */
+/* The last octets handed over were never read: a read that failed, or one that nobody made. */
 void net_unread(struct net_end *e, size_t size);
 void net_tls_set(struct net_end *e, enum net_tls tls);
 enum net_tls net_tls_get(const struct net_end *e);

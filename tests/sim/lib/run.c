@@ -283,6 +283,29 @@ static void scene_set(const struct run_options *o)
     world_timer_set(&scene.hour, HOUR);
 }
 
+static void scene_end(void)
+{
+    struct world_timer *const timers[] = {&scene.mail, &scene.chaos, &scene.calm, &scene.hour, &scene.list};
+
+    for (size_t i = 0; i < COUNT_OF(timers); i++)
+        world_timer_stop(timers[i]);
+}
+
+/* What a run leaves behind the next one of this process would meet. */
+static void leftovers_look(size_t edge_left)
+{
+    const struct {
+        size_t count;
+        const char *words;
+    } left[] = {{client_count(), "clients"}, {sink_count(), "hosts"}, {net_open_count(), "connections"},
+        {files_helper_count(), "programs"}, {edge_left, "loops, descriptors or channels"},
+        {world.heap_count, "timers"}};
+
+    for (size_t i = 0; i < COUNT_OF(left); i++)
+        if (left[i].count > 0)
+            world_wrong("the run leaves %zu %s behind", left[i].count, left[i].words);
+}
+
 /* After the last letter: every connection must end by itself. */
 static void wind_down(void)
 {
@@ -303,10 +326,12 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     (void)snprintf(path, sizeof path, "%s/queue", folder);
     world_begin(o->seed, o->talk);
     world.now_ms = 1;
+    world_say("seed %" PRIu64, o->seed);
     world.turn_end = edge_turn_end;
     world.fail_call = o->fail_call;
     world.fail_left = o->fail_call_nth;
     places_begin();
+    clients_begin();
     edge_ports = (struct edge_ports){.dial_fate = places_dial_fate, .dial_connect = dial_connect, .dns = places_dns};
     char mail[FOLDER_SIZE_MAX + 8];
     (void)snprintf(mail, sizeof mail, "%s/mail", folder);
@@ -328,7 +353,8 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
         house_cut_at(o->cut_at, o->cut_fate);
     scene_set(o);
     while (!scene.drained && world.wrong == 0 && world_step(scene.calm_at_ms + 12 * (int64_t)DAY))
-        continue;
+        if (o->break_at > 0 && world.step >= o->break_at)
+            world.wrong++;
     bool sound = world.wrong == 0;
     if (sound && !scene.drained)
         world_wrong("%u letters are not over", ledger_open_letters());
@@ -339,6 +365,7 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     if (o->failed_out != NULL)
         *o->failed_out = scene.failed;
     uint32_t letters = ledger.letter_count;
+    scene_end();
     house_close();
     if (disk) {
         disk_fail_nth(0, 0, DISK_FAULT_REFUSED, 0);
@@ -350,12 +377,17 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     if (total != NULL)
         figures_add(total, letters);
     mem_fail_nth(0);
-    unsigned wrong = world.wrong;
-    boxes_end();
+    files_crash_in(0, false);
+    files_fail_in(0);
+    files_fork_fail(0, 0);
     config_free(&cfg);
     for (int64_t until = world.now_ms + DAY; world_step(until);)
         continue; /* what is closed is freed */
-    edge_fini();
+    if (o->print_out != NULL)
+        *o->print_out = world.rng.state ^ world.step;
+    leftovers_look(edge_fini());
+    boxes_end();
+    unsigned wrong = world.wrong;
     ledger_free();
     world_end();
     files_end();

@@ -17,12 +17,14 @@ struct run_options {
     uint64_t cut_fate;
     enum world_call fail_call; /* its n-th fails */
     uint64_t fail_call_nth;
+    uint64_t break_at;    /* from this step on a property is said to be broken; 0: never */
     uint64_t fail_memory; /* the n-th request; 0: none */
     uint64_t fail_disk;   /* the n-th write or sync; 0: none */
     uint64_t fail_disk_count;
-    int fail_error;     /* ENOSPC: refused; EIO: lost at a sync */
-    size_t *events_out; /* what the disk has seen */
-    bool *failed_out;   /* whether the n-th came */
+    int fail_error;      /* ENOSPC: refused; EIO: lost at a sync */
+    size_t *events_out;  /* what the disk has seen */
+    bool *failed_out;    /* whether the n-th came */
+    uint64_t *print_out; /* a number that only the same run has */
 };
 
 struct run_figures {
