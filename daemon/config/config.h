@@ -241,6 +241,7 @@ struct config {
     bool double_bounce_to_postmaster;
     uint64_t dsn_return_size_max; /* over it a DSN returns the header only */
     bool sandbox;                 /* seccomp and Landlock (edge/sandbox.h) */
+    bool set_id_commands;         /* commands may gain rights by set-uid and set-gid files, and have no sandbox */
     bool send_8bit_raw;           /* to peers without 8BITMIME; default false: 5.6.3 */
 };
 

@@ -29,6 +29,7 @@ struct process {
     uv_poll_t poll;
     const struct process_handlers *handlers;
     void *ctx;
+    struct config_text_list reads;
     bool ready, stopping, ended;
     int status;
 };
@@ -182,8 +183,7 @@ static RESULT drop_rights(const struct process *p)
 
     TRY(rights_find((const char *)p->cfg->user.data, p->role, &rights));
     TRY(p->role == ROLE_LOCAL || p->role == ROLE_PAM ? rights_lower(&rights) : rights_drop(&rights));
-    /* Programs that local starts for mailbox owners may need to gain rights (a mail filter that is set-gid), and so may PAM's where
-     * we are not root. */
+    /* Those of local that need root are made first (process_rights_drop); PAM's modules may need to gain rights where we are not root. */
     if (p->role != ROLE_LOCAL && (p->role != ROLE_PAM || rights.change) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return FAIL_SYS(errno, "prctl PR_SET_NO_NEW_PRIVS");
     return OK;
@@ -372,9 +372,26 @@ static RESULT sandbox_settle(const struct process *p)
 
     if (!SANDBOX_BUILD || !p->cfg->sandbox || !sandbox_has_role(p->role))
         return OK;
-    TRY(sandbox_enter(p->role, p->cfg, &state));
+    TRY(sandbox_enter(p->role, p->cfg, &p->reads, &state));
     LOG(SANDBOXED, LOG_STR("role", ipc_role_name(p->role)), LOG_NUM("landlock", state.landlock));
     return OK;
+}
+
+RESULT process_rights_drop(struct process *p)
+{
+    struct rights rights;
+
+    TRY(rights_raise());
+    TRY(rights_find((const char *)p->cfg->user.data, p->role, &rights));
+    TRY(rights_drop(&rights));
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return FAIL_SYS(errno, "prctl PR_SET_NO_NEW_PRIVS");
+    return die_with_supervisor();
+}
+
+void process_reads(struct process *p, const struct config_text_list *paths)
+{
+    p->reads = *paths;
 }
 
 void process_ready(struct process *p)

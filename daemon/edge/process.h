@@ -60,6 +60,10 @@ struct process_handlers {
 int process_serve(struct process *p, const struct process_handlers *handlers, void *ctx);
 /* The first call also closes the sandbox (sandbox.h): what needs more rights is opened before, threads are started after. */
 void process_ready(struct process *p);
+/* Files besides those of the configuration that it will read: before process_ready, and good until then. */
+void process_reads(struct process *p, const struct config_text_list *paths);
+/* For local, which starts with root set aside: gives that away too, once who needs it has been made. */
+RESULT process_rights_drop(struct process *p);
 /* Cannot serve: the supervisor hears why (a start-up error if it comes before process_ready), and process_serve
  * returns 1 after this turn. May be called before process_serve as well: that then returns at once. */
 void process_fail(struct process *p, const char *why);

@@ -22,7 +22,9 @@ struct rights {
 RESULT rights_find(const char *user, enum ipc_role role, struct rights *rights_out);
 /* Groups, gid, uid, in that order, and a proof that there is no way back. */
 RESULT rights_drop(const struct rights *rights);
-/* The same for local and pam, which keep root aside (as its saved id) for the helpers that act as other users (helper.h). */
+/* The same for local and pam, which keep root aside (as its saved id) for processes that act as other users (local/nursery.h, helper.h). */
 RESULT rights_lower(const struct rights *rights);
+/* Takes back what was set aside; nothing where nothing was. */
+RESULT rights_raise(void);
 
 #endif

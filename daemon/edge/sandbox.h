@@ -1,10 +1,10 @@
 /* sandbox: what a process may still ask of the kernel once it serves: seccomp and Landlock, by role.
  *
- * For: process.c, between a role's start-up and its readiness. Not for: users and groups (rights.h). docs/security.md has the table.
+ * For: process.c, between a role's start-up and its readiness; local/nursery.c. Not for: users and groups (rights.h). docs/security.md has the table.
  * Seccomp lets through the calls that the role's work needs; any other fails with EPERM instead of killing: a library that tries
  * a short cut takes its long way, an attacker gets nothing. Landlock takes away all files but those named. The kernel keeps both
  * until the process ends. Threads that are started before are under seccomp, but not under Landlock: start them after.
- *   TRY(sandbox_enter(ROLE_INBOUND, cfg, &state));       state.landlock 0: this kernel has none
+ *   TRY(sandbox_enter(ROLE_INBOUND, cfg, NULL, &state));       state.landlock 0: this kernel has none
  * Builds with sanitizers do not enter by themselves (SANDBOX_BUILD): the leak checker traces its own process. */
 #ifndef MANSIO_SANDBOX_H
 #define MANSIO_SANDBOX_H
@@ -28,10 +28,21 @@ struct sandbox_state {
     int landlock; /* version of the kernel's interface; 0: none */
 };
 
-/* Roles that act as other users (local) have no sandbox. */
+/* All but the supervisor, and pam, whose modules do what they like. */
 bool sandbox_has_role(enum ipc_role role);
-/* For good. CODE_IO when the kernel refuses; then nothing may be served. */
+/* For good. `more`: files that the role will read besides those that the configuration names; NULL: none. CODE_IO when the kernel
+ * refuses; then nothing may be served. */
 RESULT
-sandbox_enter(enum ipc_role role, const struct config *cfg, struct sandbox_state *state_out);
+sandbox_enter(
+    enum ipc_role role, const struct config *cfg, const struct config_text_list *more, struct sandbox_state *state_out);
+
+/* A process of local that acts as a mailbox owner (local/nursery.h), once it has become him. */
+struct sandbox_hand {
+    const char *home; /* empty: none */
+    bool commands;    /* it runs the commands of aliases and .forward files, and appends to files that they name */
+    bool is_server;   /* it has the user of the server's own processes */
+};
+RESULT
+sandbox_enter_hand(const struct sandbox_hand *hand, const struct config *cfg);
 
 #endif

@@ -176,7 +176,7 @@ static void part_begin(struct part *p, struct hand *hand)
 static bool part_deal(struct desk *desk, struct part *p)
 {
     struct hand *hand;
-    struct result r = hands_get(&desk->hands, p->owner, &hand);
+    struct result r = hands_get(&desk->hands, p->owner, p->job->way.kind != WAY_MAILBOX, &hand);
 
     if (r.code == CODE_FULL)
         return false; /* it waits */
@@ -253,9 +253,8 @@ static RESULT part_of(struct desk_job *job, struct bytes owner, struct part **pa
 /* Commands of aliases run as command_user, where we can; an ordinary user is everybody. */
 static bool owner_is_us(const struct desk_job *job, struct bytes owner)
 {
-    struct owner found;
-
-    return job->way.as.size == 0 && job->way.kind != WAY_MAILBOX && owner_find(owner, &found).code == CODE_REFUSED;
+    return job->way.as.size == 0 && job->way.kind != WAY_MAILBOX && job->desk->command_user_is_other &&
+           bytes_equal(owner, job->desk->cfg->command_user);
 }
 
 static void job_run(struct desk_job *job)
@@ -313,10 +312,10 @@ static void on_message(void *ctx, struct hand *hand, const struct msg *m)
         break;
     case MSG_job_child:
         p = part_find(desk, hand, m->job_child.job);
-        if (p == NULL || rcpt_find(p, m->job_child.n) == NULL || hand->owner.name[0] == 0)
+        if (p == NULL || rcpt_find(p, m->job_child.n) == NULL || hand->name[0] == 0)
             break;
         copy.job_child.job = p->job->id;
-        copy.job_child.as = bytes_of(hand->owner.name); /* nobody speaks for another */
+        copy.job_child.as = bytes_of(hand->name); /* nobody speaks for another */
         copy.job_child.owner = BYTES_NONE;
         queued_say(desk, &copy);
         break;
@@ -357,6 +356,13 @@ static void on_freed(void *ctx)
     struct desk *desk = ctx;
 
     loop_hook_add(desk->loop, &desk->deal, LOOP_WORK);
+}
+
+static void on_lost(void *ctx)
+{
+    struct desk *desk = ctx;
+
+    desk->lost(desk->ctx);
 }
 
 /* --- what queued says --- */
@@ -452,8 +458,11 @@ void desk_queued(struct desk *desk, struct channel *queued)
     desk->queued = queued;
 }
 
-void desk_init(struct desk *desk)
+RESULT desk_init(struct desk *desk)
 {
+    struct owner found;
+
+    desk->command_user_is_other = owner_find(desk->cfg->command_user, &found).code == CODE_REFUSED;
     desk->deal = (struct loop_hook){.fn = on_deal, .ctx = desk};
     desk->hands = (struct hands){.loop = desk->loop,
         .cfg = desk->cfg,
@@ -461,8 +470,9 @@ void desk_init(struct desk *desk)
         .on_message = on_message,
         .on_gone = on_gone,
         .on_freed = on_freed,
+        .on_lost = on_lost,
         .doubt = clock_walltime()};
-    hands_init(&desk->hands);
+    return hands_init(&desk->hands);
 }
 
 void desk_fini(struct desk *desk)

@@ -29,10 +29,13 @@ struct desk {
     uint64_t last_part;
     struct loop_hook deal;
     void *ctx;
+    bool command_user_is_other; /* and we cannot become him */
     void (*job_ended)(void *ctx);
+    void (*lost)(void *ctx); /* nothing can be delivered by this process any more */
 };
 
-void desk_init(struct desk *desk);
+/* Makes the nursery of its hands, which keeps the rights that this process has now: they can be dropped then. */
+RESULT desk_init(struct desk *desk);
 void desk_fini(struct desk *desk);
 /* A frame of queued. */
 void desk_receive(struct desk *desk, const struct msg *m);

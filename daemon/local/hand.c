@@ -1,63 +1,8 @@
-/* (A1) The child has no thread and nothing open that it needs when it is made, so fork alone is enough: it closes everything but
- *      its channel, the log and the server's lock, becomes its owner (owner.c), and makes an event loop of its own.
- * (A2) Children are reaped by the kernel (SIGCHLD is ignored here) and signalled through descriptors, so no number is ever taken for
- *      another process. */
 #include "daemon/local/hand.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
-#include "daemon/edge/clock.h"
-#include "daemon/edge/process.h"
-#include "daemon/local/job.h"
-
-enum { END_WAIT_MS = 3000, END_STEP_MS = 10 };
-
-/* --- in the child --- */
-
-static void others_close(int fd)
-{
-    int kept[3] = {PROCESS_LOCK_FD, log_fd(), fd};
-    unsigned from = STDERR_FILENO + 1;
-
-    for (size_t i = 0; i < COUNT_OF(kept); i++)
-        for (size_t k = i + 1; k < COUNT_OF(kept); k++)
-            if (kept[k] < kept[i]) {
-                int swap = kept[i];
-                kept[i] = kept[k];
-                kept[k] = swap;
-            }
-    for (size_t i = 0; i < COUNT_OF(kept); i++) {
-        if (kept[i] < (int)from)
-            continue;
-        if (kept[i] > (int)from)
-            close_range(from, (unsigned)kept[i] - 1, 0);
-        from = (unsigned)kept[i] + 1;
-    }
-    close_range(from, ~0U, 0);
-}
-
-__attribute__((noreturn)) static void child_main(const struct hands *set, const struct owner *owner, int fd)
-{
-    log_level_raise(LOG_LEVEL_WARNING); /* that its channel closes is no news */
-    signal(SIGCHLD, SIG_DFL);
-    others_close(fd);
-    umask(077);
-    if (!is_ok(owner_become(owner)))
-        _exit(1);
-    local_hand_main(set->cfg, owner, set->doubt, fd);
-    log_flush();
-    _exit(0);
-}
-
-/* --- in the parent --- */
 
 static void timer_settle(struct hands *set);
 
@@ -70,8 +15,6 @@ static void hand_free(struct hand *hand)
     *at = hand->next;
     hand->set->count--;
     channel_free(&hand->channel); /* it ends when it notices */
-    if (hand->pid_fd >= 0)
-        close(hand->pid_fd);
     mem_free(hand);
 }
 
@@ -91,7 +34,7 @@ static void on_closed(void *ctx, enum channel_end why)
     (void)why; /* the channel has logged it */
     hand->dead = true;
     if (hand->work > 0) {
-        LOG(OWNER_FAILED, LOG_STR("user", hand->owner.name), LOG_STR("why", "it ended before its work was done"));
+        LOG(OWNER_FAILED, LOG_STR("user", hand->name), LOG_STR("why", "it ended before its work was done"));
         set->on_gone(set->ctx, hand);
     }
     hand_free(hand);
@@ -100,31 +43,33 @@ static void on_closed(void *ctx, enum channel_end why)
 
 static const struct channel_handlers CHANNEL_HANDLERS = {.on_message = on_message, .on_closed = on_closed};
 
-static RESULT hand_start(struct hands *set, const struct owner *owner, struct hand **hand_out)
+static RESULT hand_start(struct hands *set, struct bytes name, bool commands, struct hand **hand_out)
 {
     struct hand *hand = mem_take_zero(sizeof *hand);
     int fd[2];
 
     if (hand == NULL)
         return FAIL_SYS(ENOMEM, "out of memory");
-    struct result r = channel_pair(fd);
+    struct result r =
+        name.size <= OWNER_NAME_SIZE_MAX ? channel_pair(fd) : FAIL(CODE_GONE, "there is no such user here");
     if (!is_ok(r)) {
         mem_free(hand);
         return r;
     }
-    *hand = (struct hand){.next = set->first, .set = set, .owner = *owner, .pid_fd = -1, .begun = loop_now(set->loop)};
-    log_flush(); /* else the child has the same lines */
-    pid_t pid = fork();
-    if (pid == 0)
-        child_main(set, owner, fd[1]);
-    int sys = errno;
+    *hand = (struct hand){.set = set, .number = ++set->last, .commands = commands, .begun = loop_now(set->loop)};
+    if (name.size > 0)
+        memcpy(hand->name, name.data, name.size);
+    r = nursery_make(&set->nursery,
+        &(struct nursery_wish){.number = hand->number, .name = name, .commands = commands, .doubt = set->doubt}, fd[1]);
     close(fd[1]);
-    if (pid < 0) {
+    if (!is_ok(r)) {
         close(fd[0]);
         mem_free(hand);
-        return FAIL_SYS(sys, "no process for the owner of the mailbox");
+        if (r.code == CODE_CORRUPT)
+            set->on_lost(set->ctx);
+        return r;
     }
-    hand->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0); /* (A2); without it the closed channel alone must end it */
+    hand->next = set->first;
     hand->channel = channel_new(set->loop, fd[0], ROLE_QUEUED, ROLE_LOCAL, &CHANNEL_HANDLERS, hand);
     set->first = hand;
     set->count++;
@@ -149,21 +94,18 @@ static bool idlest_end(struct hands *set)
     return idlest != NULL;
 }
 
-RESULT hands_get(struct hands *set, struct bytes name, struct hand **hand_out)
+RESULT hands_get(struct hands *set, struct bytes name, bool commands, struct hand **hand_out)
 {
-    struct owner owner;
-
     for (struct hand *h = set->first; h != NULL; h = h->next)
-        if (!h->dead && bytes_equal(bytes_of(h->owner.name), name) &&
+        if (!h->dead && h->commands == commands && bytes_equal(bytes_of(h->name), name) &&
             !instant_reached(instant_after(h->begun, HAND_AGE_MS), loop_now(set->loop))) {
             *hand_out = h;
             return OK;
         }
-    TRY(owner_find(name, &owner));
     if (set->count >= HANDS_MAX && !idlest_end(set))
         return FAIL(CODE_FULL, "all hands are busy");
-    struct result r = hand_start(set, &owner, hand_out);
-    if (!is_ok(r))
+    struct result r = hand_start(set, name, commands, hand_out);
+    if (!is_ok(r) && r.code != CODE_GONE && r.code != CODE_REFUSED)
         LOG(OWNER_FAILED, LOG_TEXT("user", name), LOG_STR("why", r.sys != 0 ? strerrordesc_np(r.sys) : r.why));
     return r;
 }
@@ -181,8 +123,7 @@ void hand_done(struct hand *hand)
 void hand_kill(struct hand *hand)
 {
     hand->dead = true;
-    if (hand->pid_fd >= 0)
-        (void)syscall(SYS_pidfd_send_signal, hand->pid_fd, SIGKILL, NULL, 0);
+    nursery_end(&hand->set->nursery, hand->number);
 }
 
 /* --- ends --- */
@@ -217,17 +158,10 @@ static void on_timer(void *ctx)
     timer_settle(set);
 }
 
-void hands_init(struct hands *set)
+RESULT hands_init(struct hands *set)
 {
-    signal(SIGCHLD, SIG_IGN);
     set->timer = (struct loop_timer){.fn = on_timer, .ctx = set};
-}
-
-void hands_wait(void)
-{
-    /* SIGCHLD is ignored, so nobody is reported: there are children (0), or there are none. */
-    for (unsigned ms = 0; ms < END_WAIT_MS && waitpid(-1, NULL, WNOHANG) == 0; ms += END_STEP_MS)
-        poll(NULL, 0, END_STEP_MS);
+    return nursery_start(&set->nursery, set->cfg);
 }
 
 void hands_fini(struct hands *set)

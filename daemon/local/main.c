@@ -70,6 +70,13 @@ static void look_for_end(void *ctx)
         process_exit(l->process, 0);
 }
 
+static void on_lost(void *ctx)
+{
+    struct local_process *l = ctx;
+
+    process_exit(l->process, 1);
+}
+
 static void on_drain(void *ctx)
 {
     struct local_process *l = ctx;
@@ -84,12 +91,17 @@ static const struct process_handlers HANDLERS = {.on_channel = on_channel, .on_g
 int local_main(struct process *p)
 {
     struct local_process l = {.process = p,
-        .desk = {.loop = process_loop(p), .cfg = process_config(p), .job_ended = look_for_end, .ctx = &l}};
+        .desk = {
+            .loop = process_loop(p), .cfg = process_config(p), .job_ended = look_for_end, .lost = on_lost, .ctx = &l}};
 
-    desk_init(&l.desk);
+    struct result r = desk_init(&l.desk);
+    if (is_ok(r))
+        r = process_rights_drop(p); /* what needs root is the nursery's from here on */
+    if (!is_ok(r))
+        process_fail(p, r.why);
     int status = process_serve(p, &HANDLERS, &l);
     desk_fini(&l.desk);
-    hands_wait();
+    nursery_stop(&l.desk.hands.nursery);
     channel_free(&l.queued);
     return status;
 }

@@ -1,8 +1,8 @@
 /* owner: a user of the host who has mail, and becoming that user. The one place of local where root's rights are used.
  *
- * For: hand.c, which makes a child for each owner. Not for: what the child then does.
- * Started as root, local gives its rights away but keeps root as its saved id (rights_lower): owner_become takes it back in the
- * child and gives it away for good before anything else is done. Nobody acts as root: mail for root wants an alias.
+ * For: nursery.c, which makes a process for each owner. Not for: what that then does.
+ * Started as root, the nursery gives its rights away but keeps root as its saved id (rights_lower): owner_become takes it back in the
+ * hand and gives it away for good before anything else is done. Nobody acts as root: mail for root wants an alias.
  *   TRY(owner_find(BYTES("alice"), &owner));                 CODE_GONE: no such user; CODE_IO: not to be told now
  *   if (fork() == 0 && !is_ok(owner_become(&owner))) _exit(1);
  * Threads: none; owner_become is for a child of one thread. */
@@ -22,6 +22,8 @@ struct owner {
 /* An empty name is the user we run as. CODE_REFUSED: mail is not written as this user (root; anybody else than ourselves when
  * we were not started as root). */
 RESULT owner_find(struct bytes name, struct owner *owner_out);
+/* Kills a hand, whoever it has become. */
+void owner_kill(int pid_fd);
 /* Groups, gid, uid, bounds; a proof that there is no way back; and that the child dies with its parent. */
 RESULT owner_become(const struct owner *owner);
 

@@ -35,6 +35,7 @@ struct asker {
     struct loop_timer timer;
     struct seat *seats;
     size_t seat_count;
+    bool started;
     bool stopping; /* threads come back, and nothing more is asked */
     bool *failing; /* of each lookup: its last answer was a failure, and that was told */
 };
@@ -116,7 +117,7 @@ void asker_turn(struct asker *a)
     struct instant next = cards_tick(a->cards, loop_now(a->loop));
 
     a->on_cards(a->ctx); /* who goes on may want more */
-    for (size_t i = 0; i < a->seat_count; i++) {
+    for (size_t i = 0; a->started && i < a->seat_count; i++) {
         struct seat *s = &a->seats[i];
         const struct card *card = s->asking ? NULL : cards_next_wanted(a->cards, s->lookup);
 
@@ -192,9 +193,14 @@ struct asker *asker_new(
         asker_release(a);
         return NULL;
     }
-    work_prepare(loop, (unsigned)a->seat_count);
     the_asker = a;
     return a;
+}
+
+void asker_start(struct asker *a)
+{
+    a->started = true;
+    work_prepare(a->loop, (unsigned)a->seat_count);
 }
 
 static void on_nothing(void *ctx)

@@ -277,12 +277,31 @@ static void on_channel(void *ctx, enum ipc_role peer, uint32_t peer_index, int f
 
 /* --- what the supervisor says --- */
 
+/* Files that are included are known only when what includes them has been read. */
+static void ready_tell(const struct lookup *l)
+{
+    struct config_text_list paths = {0};
+    size_t count = 0;
+
+    for (const struct book_page *page = l->book.pages; page != NULL; page = page->next)
+        count++;
+    paths.items = mem_take(count * sizeof *paths.items + 1);
+    for (const struct book_page *page = l->book.pages; page != NULL && paths.items != NULL; page = page->next)
+        paths.items[paths.count++] = page->path;
+    process_reads(l->process, &paths);
+    process_ready(l->process);
+    process_reads(l->process, &(struct config_text_list){0});
+    mem_free(paths.items);
+}
+
 static void on_go(void *ctx)
 {
     struct lookup *l = ctx;
 
     look(l); /* now, so that a mistake in a file is told at the start */
-    process_ready(l->process);
+    ready_tell(l);
+    if (l->asker != NULL)
+        asker_start(l->asker); /* behind the sandbox, so that it holds the threads too */
 }
 
 /* The inbound processes of this generation need us until they are gone. */

@@ -12,6 +12,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -20,6 +22,7 @@
 #include "daemon/base/log.h"
 #include "daemon/edge/clock.h"
 #include "daemon/edge/passing.h"
+#include "daemon/edge/sandbox.h"
 #include "daemon/supervisor/child.h"
 #include "daemon/supervisor/credentials.h"
 #include "daemon/supervisor/notify.h"
@@ -606,8 +609,21 @@ static RESULT local_sockets_open(struct supervisor *s, struct config_error *erro
     return listeners_local(s->control_path, &s->control_fd, error_out);
 }
 
+/* It holds the private keys: nobody of its user looks at its memory. */
+static RESULT memory_close(const struct config *cfg)
+{
+    static const struct rlimit none = {0, 0};
+
+    if (!SANDBOX_BUILD || !cfg->sandbox)
+        return OK;
+    if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+        return FAIL_SYS(errno, "the supervisor's memory cannot be closed to others");
+    return OK;
+}
+
 static RESULT prepare(struct supervisor *s, struct config_error *error_out)
 {
+    TRY(memory_close(tree(s)));
     TRY(log_open(tree(s), &s->log_fd, error_out));
     log_settle(s);
     TRY(signals_take(s));

@@ -288,7 +288,7 @@ tls {{ certificate = {{ "{one}.cert", "{two}.cert" }} key = {{ "{one}.key", "{tw
             with open(f"/proc/{e['pid']}/status") as f:
                 status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
             roles.setdefault(e["role"], []).append((status["NoNewPrivs"].strip(), status["Seccomp"].strip()))
-        for role in ("inbound", "outbound", "queued", "auth", "keys"):
+        for role in ("inbound", "outbound", "queued", "auth", "keys", "lookup", "local"):
             self.assertEqual({("1", "2")}, set(roles[role]), role)
         for line in m.events("sandboxed"):
             self.assertGreaterEqual(int(line["landlock"]), 0)
