@@ -7,6 +7,7 @@
  *   message, spill   id u64
  *   seen             id u64, hash u64, k u32: who gets an expanded message; the payload is the name
  *   body, recipient, history   id u64, chunk or n or k u32
+ *   held             id u64, n u32: a recipient held before its time; no value and no seal (store_held.c)
  *   lane_due         lane, 0, next try u64 (sign flipped), id u64, n u32; empty payload
  *   lane             lane
  *   domain           "@", domain in lower case; duplicates of id u64, n u32, without a seal (store_index.c)

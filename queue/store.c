@@ -212,12 +212,13 @@ static RESULT dbis_open(struct store *s)
 {
     MDB_txn *txn;
 
-    s->has_index = true;
+    s->has_index = s->is_current = true;
     TRY(lmdb(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "cannot begin the opening transaction"));
     for (size_t i = 0; i < DB_COUNT; i++) {
         int rc = mdb_dbi_open(txn, db_names[i], 0, &s->dbi[i]);
-        if (rc == MDB_NOTFOUND && (i == DB_DOMAIN || (i == DB_SEEN && !s->cfg.read_only))) {
-            s->has_index = false; /* schema 1, or the first builds of it */
+        if (rc == MDB_NOTFOUND && (i == DB_HELD || i == DB_DOMAIN || (i == DB_SEEN && !s->cfg.read_only))) {
+            s->is_current = false;
+            s->has_index = s->has_index && i == DB_HELD; /* schema 1, or the first builds of it */
             continue;
         }
         if (rc != 0) {
@@ -331,15 +332,15 @@ static RESULT schema_check(struct store *s)
     return r;
 }
 
-/* From schema 1: an empty index, whose mark says that nothing is in it, and the new version, in one transaction. Then an older
- * Mansio, which would not keep the index, refuses the queue. */
+/* From schema 1: an empty index, whose mark says that nothing is in it; from schema 2: no marks of held recipients; and the new
+ * version, in one transaction. Then an older Mansio, which would keep neither, refuses the queue. */
 static RESULT schema_raise(struct store *s)
 {
-    static const enum store_db made[] = {DB_SEEN, DB_DOMAIN};
+    static const enum store_db made[] = {DB_SEEN, DB_DOMAIN, DB_HELD};
     MDB_txn *txn;
     struct result r = OK;
 
-    if (s->has_index || s->cfg.read_only)
+    if (s->is_current || s->cfg.read_only)
         return OK;
     TRY(lmdb(mdb_txn_begin(s->env, NULL, 0, &txn), "cannot begin the opening transaction"));
     for (size_t i = 0; i < COUNT_OF(made) && is_ok(r); i++)
@@ -352,7 +353,7 @@ static RESULT schema_raise(struct store *s)
         return r;
     }
     TRY(lmdb(mdb_txn_commit(txn), "cannot commit a new sub-database"));
-    s->has_index = true;
+    s->has_index = s->is_current = true;
     return OK;
 }
 
@@ -364,7 +365,7 @@ static uint64_t pages_used(struct store *s, MDB_txn *txn)
 
     for (size_t i = 0; i < DB_COUNT + 2; i++) {
         MDB_dbi dbi = i < DB_COUNT ? s->dbi[i] : i == DB_COUNT ? FREE_DBI : MAIN_DBI;
-        if (i == DB_DOMAIN && !s->has_index)
+        if ((i == DB_DOMAIN && !s->has_index) || (i == DB_HELD && !s->is_current))
             continue;
         if (mdb_stat(txn, dbi, &st) == 0)
             pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;

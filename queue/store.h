@@ -27,8 +27,9 @@
 
 struct store;
 
-/* 2: with the index of domains. A queue of schema 1 is taken over by opening it for writing: its index is made while it works. */
-enum { STORE_SCHEMA = 2 };
+/* 2: with the index of domains; 3: with marks of held recipients. An older queue is taken over by opening it for writing: what it
+ * lacks is made while it works. */
+enum { STORE_SCHEMA = 3 };
 
 struct store_config {
     const char *path;  /* folder, made if missing (mode 0700) */
@@ -84,6 +85,9 @@ RESULT store_recipient_put(struct store *s, struct message_id id, const struct r
  * row is no longer there. */
 RESULT store_recipient_update(
     struct store *s, struct message_id id, const struct recipient *before, const struct recipient *after);
+/* Holds a waiting recipient in its place in the schedule: it reads as RECIPIENT_PARKED from then on, and only a mark is written
+ * (store_held.c). The caller has read the recipient in this transaction. */
+RESULT store_recipient_park(struct store *s, struct message_id id, const struct recipient *rcpt);
 /* Remembers who gets a message that is expanded: *fresh_out is false when `text` was remembered for it before. These rows go
  * with the message. */
 RESULT store_seen_put(struct store *s, struct message_id id, struct bytes text, bool *fresh_out);
@@ -206,6 +210,7 @@ struct store_fsck {
     uint64_t messages, recipients, due_rows, body_rows, history_rows, lanes, seen_rows;
     uint64_t damaged, orphan_due, missing_due, orphan_recipients, orphan_bodies, missing_bodies, unpublished;
     uint64_t orphan_index, missing_index; /* rows of the index that no recipient has, recipients that it lacks */
+    uint64_t orphan_held; /* marks of recipients that are not there */
     uint64_t orphan_seen,
         missing_seen;        /* names remembered of no message; expanded recipients that are not remembered */
     uint64_t empty_messages; /* heads without any recipient: store_message_finish was forgotten */
@@ -216,7 +221,7 @@ RESULT store_fsck(
 static inline bool store_fsck_clean(const struct store_fsck *f)
 {
     return f->damaged + f->orphan_due + f->missing_due + f->orphan_recipients + f->orphan_bodies + f->missing_bodies +
-               f->orphan_index + f->missing_index + f->orphan_seen + f->missing_seen + f->empty_messages ==
+               f->orphan_index + f->missing_index + f->orphan_held + f->orphan_seen + f->missing_seen + f->empty_messages ==
            0;
 }
 

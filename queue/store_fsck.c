@@ -268,6 +268,36 @@ static RESULT index_check(struct fsck *f)
     }
 }
 
+static RESULT held_check(struct fsck *f)
+{
+    struct walk w;
+    struct recipient rcpt;
+    struct message_id id;
+    uint32_t n;
+
+    if (!f->s->is_current)
+        return OK;
+    for (struct result r = walk_start(f, &w, DB_HELD);; r = walk_move(&w, MDB_NEXT)) {
+        TRY(r);
+        if (w.end)
+            return OK;
+        struct row_key at = {.size = w.key.size};
+        memcpy(at.room, w.key.data, w.key.size); /* looking for its recipient moves the walk's cursor */
+        r = row_key_id_n_get(w.key, &id, &n);
+        if (is_ok(r))
+            r = store_recipient_get(f->s, id, n, &rcpt);
+        if (r.code == CODE_IO)
+            return r;
+        if (r.code == CODE_CORRUPT && at.size == 12)
+            r = OK; /* the recipient itself is reported */
+        TRY(store_seek(w.cursor, MDB_SET_RANGE, &at, &w.key, &w.value));
+        if (!is_ok(r) || rcpt.state != RECIPIENT_PARKED) {
+            f->found.orphan_held++;
+            say(f, "held", w.key, "no recipient is held by it");
+        }
+    }
+}
+
 static RESULT sealed_check(struct fsck *f, enum store_db db, const char *what, uint64_t *count)
 {
     struct walk w;
@@ -366,6 +396,7 @@ static RESULT fsck_walk(struct fsck *f)
     TRY(schedule_check(f));
     TRY(seen_check(f));
     TRY(index_check(f));
+    TRY(held_check(f));
     TRY(sealed_check(f, DB_LANE, "lane", &f->found.lanes));
     TRY(sealed_check(f, DB_HISTORY, "history", &f->found.history_rows));
     return sealed_check(f, DB_META, "meta", &meta_rows);

@@ -5,6 +5,7 @@
  *   store_read.c        reading them, walking the schedule
  *   store_lane.c        the health of lanes
  *   store_index.c       the index of domains
+ *   store_held.c        marks of recipients that are held before their time
  *   store_quarantine.c  damaged rows
  *   store_map.c         how much of the file the process holds in view
  *   store_fsck.c        the whole check */
@@ -28,7 +29,8 @@
     DB(QUARANTINE, "quarantine")                                                                                       \
     DB(SPILL, "spill")                                                                                                 \
     DB(SEEN, "seen")                                                                                                   \
-    DB(DOMAIN, "domain")
+    DB(DOMAIN, "domain")                                                                                               \
+    DB(HELD, "held")
 
 enum store_db {
 #define DB(name, text) DB_##name,
@@ -81,7 +83,8 @@ struct store {
         uint64_t id;
         uint32_t chunk;
     } verified[STORE_VERIFIED_COUNT];
-    bool has_index; /* false: a queue of schema 1 that is only read */
+    bool has_index;  /* false: a queue of schema 1 that is only read */
+    bool is_current; /* false: a queue of an older schema that is only read */
     bool index_behind;
     struct store_place index_mark, index_mark_before; /* (X1); at the transaction's begin */
     uint64_t index_lag;                               /* recipients that are not in it, at the last commit */
@@ -168,6 +171,11 @@ uint64_t store_index_lag_now(struct store *s, MDB_txn *txn);
 /* For the check: whether a recipient has the row that it should have; whether a row has its recipient. */
 RESULT store_index_has(struct store *s, struct message_id id, const struct recipient *rcpt, bool *has_out);
 bool store_index_row_sound(struct store *s, struct bytes key, struct bytes value);
+
+/* The state that a recipient's row and its mark make together (H1). */
+RESULT store_held_view(struct store *s, struct message_id id, struct recipient *rcpt);
+/* Takes its mark away, where it has one (H2). */
+RESULT store_held_forget(struct store *s, struct message_id id, uint32_t n);
 
 /* How many are parked, kept in `meta`: read at open, counted with every change, written with the commit. */
 RESULT store_parked_open(struct store *s);

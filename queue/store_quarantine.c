@@ -71,6 +71,7 @@ static RESULT hunt_add(struct store *s, struct hunt *hunt, struct bytes recipien
         return OK; /* no place in the schedule can name it */
     if (hunt->count == HUNT_COUNT_MAX)
         TRY(hunt_run(s, hunt));
+    TRY(store_held_forget(s, id, n));
     hunt->prey[hunt->count].id = id;
     hunt->prey[hunt->count++].n = n;
     return OK;
@@ -82,6 +83,7 @@ static RESULT unschedule_one(struct store *s, struct message_id id, const struct
 
     TRY(store_index_forget(s, id, rcpt));
     s->parked -= rcpt->state == RECIPIENT_PARKED;
+    TRY(store_held_forget(s, id, rcpt->n));
     return store_due_key(&due, id, rcpt) ? store_row_forget(s, DB_LANE_DUE, &due) : OK;
 }
 
@@ -97,9 +99,10 @@ static RESULT unschedule(struct store *s, struct message_id id, struct hunt *hun
     row_key_id(&prefix, id);
     struct result r = store_seek(cursor, MDB_SET_RANGE, &first, &key, &value);
     while (is_ok(r) && store_key_is(key, &prefix)) {
-        if (is_ok(row_recipient_open(key, value, &rcpt)))
+        if (is_ok(row_recipient_open(key, value, &rcpt))) {
+            TRY(store_held_view(s, id, &rcpt));
             TRY(unschedule_one(s, id, &rcpt));
-        else
+        } else
             TRY(hunt_add(s, hunt, key));
         r = store_seek(cursor, MDB_NEXT, NULL, &key, &value);
     }

@@ -70,7 +70,8 @@ RESULT store_recipient_get(struct store *s, struct message_id id, uint32_t n, st
 
     row_key_id_n(&key, id, n);
     TRY(value_get(s, DB_RECIPIENT, &key, &value));
-    return noted(s, DB_RECIPIENT, row_key_bytes(&key), row_recipient_open(row_key_bytes(&key), value, rcpt_out));
+    TRY(noted(s, DB_RECIPIENT, row_key_bytes(&key), row_recipient_open(row_key_bytes(&key), value, rcpt_out)));
+    return store_held_view(s, id, rcpt_out);
 }
 
 RESULT store_recipient_next(struct store *s, struct message_id id, uint64_t *cursor, struct recipient *rcpt_out)
@@ -93,7 +94,7 @@ RESULT store_recipient_next(struct store *s, struct message_id id, uint64_t *cur
         if (is_ok(row_key_id_n_get(key, &found, &n)))
             *cursor = (uint64_t)n + 1;
         if (is_ok(noted(s, DB_RECIPIENT, key, row_recipient_open(key, value, rcpt_out))))
-            return OK;
+            return store_held_view(s, id, rcpt_out);
         TRY(store_seek(at, MDB_NEXT, NULL, &key, &value));
     }
 }
@@ -129,7 +130,7 @@ RESULT store_recipient_walk(
             r = row_recipient_open(key, value, rcpt_out);
         }
         if (is_ok(noted(s, DB_RECIPIENT, key, r)))
-            return OK;
+            return store_held_view(s, *id_out, rcpt_out);
         TRY(store_seek(at, MDB_NEXT, NULL, &key, &value));
     }
 }

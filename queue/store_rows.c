@@ -197,6 +197,26 @@ static RESULT recipient_row_put(struct store *s, struct message_id id, const str
     return store_row_put(s, DB_RECIPIENT, &key, &value);
 }
 
+/* In the place of the row that is there, sound or damaged: one search, and none where the cursor stands on the page already.
+ * CODE_GONE when there is none. */
+static RESULT recipient_row_replace(struct store *s, struct message_id id, const struct recipient *rcpt)
+{
+    uint8_t room[ROW_HEADER_SIZE + RECIPIENT_SIZE_MAX];
+    struct buf value = row_buf(room, sizeof room);
+    struct row_key key;
+    struct bytes found, old;
+    MDB_cursor *cursor;
+
+    row_key_id_n(&key, id, rcpt->n);
+    TRY(recipient_put(&value, rcpt));
+    row_seal(row_key_bytes(&key), &value);
+    TRY(store_cursor(s, DB_RECIPIENT, &cursor));
+    TRY(store_seek(cursor, MDB_SET_KEY, &key, &found, &old));
+    MDB_val k = store_val(row_key_bytes(&key)), v = {value.size, value.data};
+    int rc = mdb_cursor_put(cursor, &k, &v, MDB_CURRENT);
+    return rc == 0 ? OK : store_fail(rc, "cannot write a row");
+}
+
 bool store_due_key(struct row_key *key_out, struct message_id id, const struct recipient *rcpt)
 {
     if (rcpt->state == RECIPIENT_HELD)
@@ -252,15 +272,12 @@ RESULT store_recipient_put(struct store *s, struct message_id id, const struct r
 RESULT store_recipient_update(
     struct store *s, struct message_id id, const struct recipient *before, const struct recipient *after)
 {
-    struct row_key key, due_before, due_after;
-    struct bytes payload;
+    struct row_key due_before, due_after;
 
     ASSERT(before->n == after->n);
-    row_key_id_n(&key, id, after->n);
-    struct result r = store_row_get(s, DB_RECIPIENT, &key, &payload);
-    if (r.code != CODE_CORRUPT) /* a damaged row is as good as replaced */
-        TRY(r);
-    TRY(recipient_row_put(s, id, after));
+    TRY(recipient_row_replace(s, id, after));
+    if (before->state == RECIPIENT_PARKED)
+        TRY(store_held_forget(s, id, after->n));
     s->parked += (after->state == RECIPIENT_PARKED) - (before->state == RECIPIENT_PARKED);
     bool was = store_due_key(&due_before, id, before), is = store_due_key(&due_after, id, after);
     if (was && is && bytes_equal(row_key_bytes(&due_before), row_key_bytes(&due_after)))
@@ -278,6 +295,8 @@ RESULT store_recipient_delete(struct store *s, struct message_id id, const struc
     TRY(store_row_delete(s, DB_RECIPIENT, &key));
     TRY(store_index_forget(s, id, rcpt));
     s->parked -= rcpt->state == RECIPIENT_PARKED;
+    if (rcpt->state == RECIPIENT_PARKED)
+        TRY(store_held_forget(s, id, rcpt->n));
     return store_due_key(&due, id, rcpt) ? store_row_forget(s, DB_LANE_DUE, &due) : OK;
 }
 

@@ -41,6 +41,7 @@ static void counts_say(const struct tool *t, const struct store_fsck *f)
         {"missing_seen", "expanded recipients that are not remembered", f->missing_seen},
         {"orphan_index", "rows of the domain index without a recipient", f->orphan_index},
         {"missing_index", "recipients that the domain index lacks", f->missing_index},
+        {"orphan_held", "marks of held recipients that are not there", f->orphan_held},
         {"empty_messages", "messages without any recipient", f->empty_messages},
         {"unpublished", "messages on their way in (swept at the next start, if the daemon is down)", f->unpublished},
     };

@@ -26,3 +26,11 @@ uint64_t clock_seed(void)
     ASSERT(getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed);
     return seed;
 }
+
+int64_t clock_cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}

@@ -9,6 +9,8 @@
 
 struct instant clock_instant(void);
 struct walltime clock_walltime(void);
+/* Microseconds of processor that this thread has used: what a piece of work costs, however long it waited for the disk. */
+int64_t clock_cpu_us(void);
 /* A seed for struct rng (getrandom(2)). */
 uint64_t clock_seed(void);
 

@@ -134,6 +134,12 @@ enum find control_find(struct control *c, struct walltime now, struct found *fou
     return filter_match(f, &subject) == FILTER_YES ? FIND_ONE : FIND_OTHER;
 }
 
+/* Whether the index alone tells who is meant: the filter names a domain and nothing else. */
+static bool is_index_enough(const struct control *c)
+{
+    return is_indexed(c) && c->setup.may_all && filter_is_domain(c->filter) && !store_domain_is_clipped(c->domain);
+}
+
 /* Of a domain and nothing else: no row is read. One of these is a whole pull. */
 static enum step index_count(struct control *c)
 {
@@ -153,7 +159,7 @@ enum step control_count_step(struct control *c, struct walltime now)
 {
     struct found found;
 
-    if (is_indexed(c) && c->setup.may_all && filter_is_domain(c->filter) && !store_domain_is_clipped(c->domain))
+    if (is_index_enough(c))
         return index_count(c);
     switch (control_find(c, now, &found)) {
     case FIND_END:
@@ -187,10 +193,27 @@ static bool is_wanted(const struct control *c, const struct recipient *rcpt, str
            (rcpt->state == RECIPIENT_WAITING && !walltime_reached(rcpt->next_try, now));
 }
 
+/* The next target of an order. What can be taken back is told by the index alone where that is enough: the order reads the
+ * row anyway, and a row that is not there is passed over. What ends mail looks at each row first, for the index has no seals. */
+static enum find target_find(struct control *c, struct walltime now, struct order_target *target_out)
+{
+    struct found found;
+
+    if ((c->verb == CONTROL_HOLD || c->verb == CONTROL_RELEASE || c->verb == CONTROL_RETRY) && is_index_enough(c)) {
+        if (is_ok(store_domain_walk(c->setup.store, c->domain, &c->place, &target_out->id, &target_out->n)))
+            return target_out->id.value > c->last_id.value ? FIND_END : FIND_ONE;
+        c->place = behind(&c->mark);
+    }
+    enum find find = control_find(c, now, &found);
+    if (find == FIND_ONE)
+        *target_out = (struct order_target){found.id, found.rcpt.n};
+    return find == FIND_ONE && !is_wanted(c, &found.rcpt, now) ? FIND_OTHER : find;
+}
+
 static RESULT targets_gather(
     struct control *c, struct walltime now, struct order_target *targets, size_t *count_out, bool *end_out)
 {
-    struct found found;
+    size_t count_max = c->verb == CONTROL_HOLD ? ORDER_TARGETS_MAX : ORDER_TARGETS_WRITTEN;
 
     *count_out = 0;
     *end_out = false;
@@ -199,15 +222,14 @@ static RESULT targets_gather(
         control_find_begin(c);
     c->began = true;
     control_find_turn(c);
-    for (unsigned looked = 0; looked < CONTROL_SCAN_MAX && *count_out < ORDER_TARGETS_MAX && !*end_out; looked++) {
-        enum find find = control_find(c, now, &found);
+    for (unsigned looked = 0; looked < CONTROL_SCAN_MAX && *count_out < count_max && !*end_out; looked++) {
+        enum find find = target_find(c, now, &targets[*count_out]);
 
         *end_out = find == FIND_END;
-        if (find != FIND_ONE || !is_wanted(c, &found.rcpt, now))
+        if (find != FIND_ONE)
             continue;
-        targets[(*count_out)++] = (struct order_target){found.id, found.rcpt.n};
-        c->lines += !message_id_equal(found.id, c->after);
-        c->after = found.id;
+        c->lines += !message_id_equal(targets[*count_out].id, c->after);
+        c->after = targets[(*count_out)++].id;
     }
     store_read_end(c->setup.store);
     return OK;

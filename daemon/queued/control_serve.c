@@ -8,7 +8,8 @@
 #include "daemon/queued/postmasters.h"
 #include "daemon/queued/service.h"
 
-/* While mail comes and goes, a large change takes one part of the time in so many: the mail goes on. */
+/* While mail comes and goes, a large change takes one part of queued's processor time in so many: the mail goes on. Its waits
+ * for the disk do not count, for the mail that meanwhile came shares them. */
 enum { CHANGE_SHARE = 4, CHANGE_PAUSE_MAX_MS = 1000 };
 
 struct client {
@@ -125,12 +126,12 @@ static void client_pause_over(void *ctx)
     client_go_on(client);
 }
 
-/* Behind a portion of a change that took `took_ms`: mail that is on its way goes first for a while. */
-static void client_pause(struct client *client, int64_t took_ms)
+/* Behind a portion of a change that cost `cost_us`: mail that is on its way goes first for a while. */
+static void client_pause(struct client *client, int64_t cost_us)
 {
     struct loop *loop = client->serve->service.loop;
     struct engine_stats stats;
-    int64_t pause = took_ms * (CHANGE_SHARE - 1);
+    int64_t pause = cost_us * (CHANGE_SHARE - 1) / 1000;
 
     engine_stats_get(client->serve->engine, &stats);
     if (pause <= 0 || (stats.transactions == 0 && stats.jobs == 0))
@@ -152,7 +153,7 @@ static void client_pump(void *ctx)
     struct control_serve *serve = client->serve;
     struct buf piece = BUF(serve->piece);
     bool changes = client->control.verb >= CONTROL_RETRY;
-    struct instant began = clock_instant();
+    int64_t began = clock_cpu_us();
 
     if (client->conn == NULL || conn_congested(client->conn))
         return; /* `drained` comes back here */
@@ -161,7 +162,7 @@ static void client_pump(void *ctx)
         conn_write(client->conn, buf_bytes(&piece));
     conn_set_deadline(client->conn, instant_after(loop_now(serve->service.loop), CONTROL_IDLE_MS));
     if (changes) {
-        client_pause(client, clock_instant().ms - began.ms);
+        client_pause(client, clock_cpu_us() - began);
         engine_moves(serve);
     }
     if (control_busy(&client->control))

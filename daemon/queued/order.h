@@ -29,7 +29,9 @@ struct order {
 };
 
 enum {
-    ORDER_TARGETS_MAX = 1000,       /* recipients in one transaction: a few milliseconds */
+    ORDER_TARGETS_MAX = 4000, /* recipients in one transaction */
+    ORDER_TARGETS_WRITTEN =
+        1000, /* the same where each has rows written or deleted, not just a mark put: a few milliseconds */
     ORDER_UNDO_WINDOW_MS = 3600000, /* between the word and the deed, unless said otherwise */
     ORDER_UNDO_WINDOW_MAX_MS = 604800000,
     ORDER_REASON_SIZE_MAX = 500,

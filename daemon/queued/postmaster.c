@@ -5,7 +5,7 @@
  * in a lane of their own; the scheduler says when, and the batch carries them out. */
 #include "daemon/queued/engine_parts.h"
 
-enum { PORTION = ORDER_TARGETS_MAX };
+enum { PORTION = ORDER_TARGETS_WRITTEN };
 
 RESULT portion_commit(struct engine *e, portion_fn rows, void *context, struct walltime now, uint32_t *count_out)
 {
@@ -222,8 +222,10 @@ static RESULT target_order(struct engine *e, const struct work *w, struct bounce
         bool fresh;
         TRY(expansion_remember(e, b->head.id, after.forward_path, after.lane, &fresh));
     }
-    TRY(store_recipient_update(e->store, b->head.id, rcpt, &after));
     ++*count;
+    if (rcpt->state == RECIPIENT_WAITING && after.state == RECIPIENT_PARKED)
+        return store_recipient_park(e->store, b->head.id, rcpt);
+    TRY(store_recipient_update(e->store, b->head.id, rcpt, &after));
     return due_say(e, &after);
 }
 
@@ -244,13 +246,18 @@ static RESULT message_end(struct engine *e, struct bounce *b, struct walltime no
     return effect_add(e, &(struct effect){.kind = EFFECT_MESSAGE_DONE, .id = b->head.id});
 }
 
-static RESULT message_begin(struct engine *e, struct bounce *b, struct message_id id)
+/* Only what ends a recipient needs its message's head: for the history and who is told. */
+static RESULT message_begin(struct engine *e, struct bounce *b, const struct work *w, struct message_id id)
 {
     struct envelope_head row;
 
     b->head = (struct envelope_head){0};
     b->count = 0;
     b->left = false;
+    if (!w->leave && w->order->kind != ORDER_DELETE && w->order->kind != ORDER_BOUNCE) {
+        b->head.id = id;
+        return OK;
+    }
     struct result r = store_message_get(e->store, id, &row);
     if (r.code == CODE_CORRUPT)
         e->batch.quarantine = true;
@@ -274,7 +281,7 @@ static RESULT order_rows(struct engine *e, void *context, struct walltime now, u
 
         if (i == 0 || !message_id_equal(target->id, w->targets[i - 1].id)) {
             TRY(message_end(e, b, now));
-            TRY(message_begin(e, b, target->id));
+            TRY(message_begin(e, b, w, target->id));
         }
         if (b->head.id.value == 0)
             continue;
@@ -322,13 +329,12 @@ RESULT engine_order(struct engine *e, const struct order *order, const struct or
 RESULT postmaster_leave(struct engine *e, struct walltime now)
 {
     static const struct order nothing = {0};
-    struct order_target targets[ORDER_TARGETS_MAX];
+    struct order_target targets[PORTION];
     struct work work = {.order = &nothing, .targets = targets, .leave = true};
     struct store_due from = {.next_try = {0}}, due;
     uint32_t count = 0;
 
-    while (work.count < ORDER_TARGETS_MAX &&
-           is_ok(store_due_next(e->store, BYTES(RECIPIENT_LEAVING_LANE), &from, &due)) &&
+    while (work.count < PORTION && is_ok(store_due_next(e->store, BYTES(RECIPIENT_LEAVING_LANE), &from, &due)) &&
            walltime_reached(due.next_try, now)) {
         targets[work.count++] = (struct order_target){due.id, due.n};
         from = store_due_after(&due);

@@ -188,7 +188,9 @@ static RESULT op_attempt(struct run *run)
     struct wire_reader in = wire_reader_over(buf_bytes(&kept));
     TRY(recipient_get(&in, &rcpt));
     TRY(store_history_put(run->store, live->id, (struct walltime){run->now_ms}, BYTES("one attempt")));
-    uint64_t what = rng_below(&run->rng, 4);
+    uint64_t what = rng_below(&run->rng, 5);
+    if (what == 4)
+        return rcpt.state == RECIPIENT_WAITING ? store_recipient_park(run->store, live->id, &rcpt) : OK;
     if (what == 0) {
         after = rcpt;
         after.attempts++;

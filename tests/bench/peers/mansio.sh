@@ -38,6 +38,12 @@ wipe) rm -rf "$S" ;;
 fill) mkdir -p "$S/state"; shift; "$BUILD/tests/queue_fill" "$S/state/queue" "$@" >&2; chown -R nobody "$S/state" ;;
 list) exec "$BUILD/mailq" -c "$C" ;;
 list-json) exec "$BUILD/queuectl" -c "$C" --json list ;;
+desk) shift
+	case $1 in
+	hold-all) exec "$BUILD/queuectl" -c "$C" hold --yes all ;;
+	hold) exec "$BUILD/queuectl" -c "$C" hold --yes "$2" ;;
+	*) exec "$BUILD/queuectl" -c "$C" "$@" ;;
+	esac ;;
 version) "$BUILD/mansiod" -V ;;
 sync) echo "data sync and synced meta write of one LMDB commit for all that came meanwhile, before 250" ;;
 esac

@@ -62,6 +62,11 @@ stop) kill "$(tr -d ' ' <"$S/spool/pid/master.pid")" 2>/dev/null || true ;;
 wipe) rm -rf "$S" ;;
 list) exec "$R/usr/sbin/postqueue" -c "$C" -p ;;
 list-json) exec "$R/usr/sbin/postqueue" -c "$C" -j ;;
+desk)
+	case $2 in
+	hold-all) exec "$R/usr/sbin/postsuper" -c "$C" -h ALL ;;
+	release-all) exec "$R/usr/sbin/postsuper" -c "$C" -H ALL ;;
+	esac ;;
 version) echo "Postfix $("$R/usr/sbin/postconf" -dh mail_version 2>/dev/null)" ;;
 sync) echo "fsync of each message's file before 250" ;;
 esac

@@ -205,11 +205,11 @@ static void commands_reach_the_engine(void **state)
     struct envelope_head head;
     char *answer;
 
-    messages_add(b, 1000, 1200);
+    messages_add(b, 1000, 4400);
     control_serve_on_change(b->serve, on_changed, b);
     client_say(fd, "{\"v\":1,\"verb\":\"hold\",\"all\":true}\n");
     answer = answer_take(b, fd);
-    assert_non_null(strstr(answer, "{\"end\":true,\"recipients\":1200,\"missing\":0,\"count\":1200}"));
+    assert_non_null(strstr(answer, "{\"end\":true,\"recipients\":4400,\"missing\":0,\"count\":4400}"));
     free(answer);
     assert_true(b->changed >= 2);                                                 /* ORDER_TARGETS_MAX in a turn */
     client_say(fd, "{\"v\":1,\"verb\":\"delete\",\"id\":\"z8\",\"window\":0}\n"); /* 1000 in the base of ids */
