@@ -3,6 +3,7 @@
 #include "smtp/client_auth.h"
 
 #include "smtp/base64.h"
+#include "smtp/saslprep.h"
 
 enum auth_step {
     STEP_PLAIN_WAITS, /* AUTH PLAIN has gone out without its response */
@@ -46,12 +47,23 @@ static void say(struct client_auth *a, struct bytes raw, enum auth_step next)
     a->step = (uint8_t)next;
 }
 
+static struct bytes prepared(struct bytes text, uint8_t *octets, size_t size)
+{
+    struct buf room;
+
+    buf_init(&room, octets, size);
+    if (is_ok(saslprep(text, SASLPREP_QUERY, &room)))
+        return buf_bytes(&room);
+    memcpy(octets, text.data, text.size);
+    return (struct bytes){octets, text.size};
+}
+
 static RESULT plain_put(const struct client_auth *a, struct buf *out)
 {
     TRY(buf_put_octet(out, 0));
-    TRY(buf_put(out, a->credentials->login));
+    TRY(buf_put(out, a->credentials.login));
     TRY(buf_put_octet(out, 0));
-    return buf_put(out, a->credentials->password);
+    return buf_put(out, a->credentials.password);
 }
 
 /* "AUTH MECHANISM response", or without the response when that makes it too long. */
@@ -83,9 +95,11 @@ static bool begin(struct client_login *l, uint8_t mechanisms)
     struct buf raw = BUF(room);
     struct result r = OK;
 
+    a->credentials.login = prepared(a->given->login, a->login_room, sizeof a->login_room);
+    a->credentials.password = prepared(a->given->password, a->password_room, sizeof a->password_room);
     if (mechanisms & SMTP_MECHANISM_SCRAM_SHA_256) {
         l->note = "AUTH SCRAM-SHA-256 (a secret)";
-        scram_client_init(&a->scram, a->credentials->login, a->credentials->password, a->nonce);
+        scram_client_init(&a->scram, a->credentials.login, a->credentials.password, a->nonce);
         r = scram_client_first(&a->scram, &raw);
         command_make(a, "AUTH SCRAM-SHA-256", buf_bytes(&raw), STEP_SCRAM_FIRST, STEP_SCRAM_WAITS);
     } else if (mechanisms & SMTP_MECHANISM_PLAIN) {
@@ -138,13 +152,13 @@ static void challenge(struct client_login *l, struct bytes text)
         say(a, buf_bytes(&raw), STEP_LAST);
         break;
     case STEP_LOGIN_NAME: /* whatever words it asks with */
-        say(a, a->credentials->login, STEP_LOGIN_PASSWORD);
+        say(a, a->credentials.login, STEP_LOGIN_PASSWORD);
         break;
     case STEP_LOGIN_PASSWORD:
-        say(a, a->credentials->password, STEP_LAST);
+        say(a, a->credentials.password, STEP_LAST);
         break;
     case STEP_SCRAM_WAITS:
-        scram_client_init(&a->scram, a->credentials->login, a->credentials->password, a->nonce);
+        scram_client_init(&a->scram, a->credentials.login, a->credentials.password, a->nonce);
         r = scram_client_first(&a->scram, &raw);
         say(a, buf_bytes(&raw), STEP_SCRAM_FIRST);
         break;
@@ -177,7 +191,7 @@ void client_auth_init(
     ASSERT(credentials->password.size <= CLIENT_AUTH_PASSWORD_SIZE_MAX);
     *a = (struct client_auth){
         .login = {.without_tls = without_tls, .begin = begin, .challenge = challenge, .over = over},
-        .credentials = credentials};
+        .given = credentials};
     memcpy(a->nonce_room, nonce.data, nonce.size);
     a->nonce = (struct bytes){a->nonce_room, nonce.size};
     a->login.line = BUF(a->login.line_room);

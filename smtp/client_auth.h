@@ -4,6 +4,7 @@
  *   client_auth_init(&auth, &credentials, without_tls, nonce);
  *   cfg.login = &auth.login;   smtp_client_init(&client, &cfg, now);  ...
  *   client_auth_wipe(&auth);                                               when the session is over
+ * Login and password are prepared by SASLprep where that can be done; else they are said as they are.
  * SCRAM proves the server too: who takes our proof without one of his own gets no mail.
  * Lifetime: as long as the session; credentials are borrowed, the nonce is copied. One exchange each. */
 #ifndef MANSIO_SMTP_CLIENT_AUTH_H
@@ -24,7 +25,9 @@ struct client_credentials {
 
 struct client_auth {
     struct client_login login;
-    const struct client_credentials *credentials;
+    const struct client_credentials *given;
+    struct client_credentials credentials; /* prepared, in these rooms, when the exchange begins */
+    uint8_t login_room[CLIENT_AUTH_LOGIN_SIZE_MAX], password_room[CLIENT_AUTH_PASSWORD_SIZE_MAX];
     uint8_t step; /* enum auth_step, client_auth.c */
     uint8_t nonce_room[SCRAM_NONCE_SIZE_MAX];
     struct bytes nonce;

@@ -13,6 +13,7 @@
 #include "daemon/auth/account.h"
 #include "daemon/auth/password.h"
 #include "daemon/base/json_put.h"
+#include "smtp/saslprep.h"
 #include "smtp/scram.h"
 #include "tools/queuectl.h"
 
@@ -165,7 +166,7 @@ static bool password_ask(const struct tool *t, char out[PASSWORD_SIZE_MAX])
     return same;
 }
 
-static RESULT line_make(struct bytes name, struct bytes password, struct buf *line)
+static RESULT line_put(struct bytes name, struct bytes password, struct buf *line)
 {
     uint8_t hash_room[ACCOUNT_HASH_SIZE_MAX], keys_room[SCRAM_KEYS_TEXT_SIZE_MAX], salt[SCRAM_SALT_SIZE];
     struct buf hash = BUF(hash_room), text = BUF(keys_room);
@@ -179,10 +180,29 @@ static RESULT line_make(struct bytes name, struct bytes password, struct buf *li
     return account_put(line, &(struct account){.name = name, .hash = buf_bytes(&hash), .scram = buf_bytes(&text)});
 }
 
+/* `name` is prepared already. */
+static RESULT line_make(struct bytes name, struct bytes typed, struct buf *line)
+{
+    uint8_t password_room[PASSWORD_SIZE_MAX];
+    struct buf prepared = BUF(password_room);
+    struct result r = saslprep(typed, SASLPREP_STORED, &prepared);
+
+    if (is_ok(r))
+        r = line_put(name, buf_bytes(&prepared), line);
+    explicit_bzero(password_room, sizeof password_room);
+    return r;
+}
+
 /* --- the verbs --- */
 
-static enum tool_exit user_change(const struct tool *t, const char *verb, struct bytes name)
+static enum tool_exit user_change(const struct tool *t, const char *verb, struct bytes typed)
 {
+    uint8_t name_room[ACCOUNT_NAME_SIZE_MAX];
+    struct buf prepared = BUF(name_room);
+    /* One that cannot be prepared can still be deleted: it may have come into the file by another way. */
+    struct bytes name = is_ok(saslprep(typed, SASLPREP_STORED, &prepared)) ? buf_bytes(&prepared)
+                        : strcmp(verb, "delete") == 0                      ? typed
+                                                                           : BYTES_NONE;
     bool adds = strcmp(verb, "add") == 0, deletes = strcmp(verb, "delete") == 0, found = false;
     uint8_t line_room[ACCOUNT_LINE_SIZE_MAX];
     struct buf line = BUF(line_room), text;
@@ -191,7 +211,9 @@ static enum tool_exit user_change(const struct tool *t, const char *verb, struct
     struct users_file f;
 
     if (!account_name_is_valid(name)) {
-        fprintf(stderr, "%s: a user's name has 1 to %d octets, no colon, no control characters, no # or blank first\n",
+        fprintf(stderr,
+            "%s: a user's name has 1 to %d octets, no colon, no control characters, no # or blank first, "
+            "and nothing else that SASLprep prohibits\n",
             t->program, ACCOUNT_NAME_SIZE_MAX);
         return TOOL_USAGE;
     }

@@ -1,5 +1,7 @@
 #include "daemon/auth/exchange.h"
 
+#include "smtp/saslprep.h"
+
 static const char *const names[EXCHANGE_MECHANISM_COUNT] = {
     [EXCHANGE_PLAIN] = "PLAIN",
     [EXCHANGE_LOGIN] = "LOGIN",
@@ -50,12 +52,36 @@ static bool keep(struct buf *out, struct bytes in)
     return in.size > 0 && bytes_index(in, 0) == BYTES_NOT_FOUND && is_ok(buf_put(out, in));
 }
 
+/* In the form in which it is compared (RFC 4616 section 2, RFC 5802 section 5.1). What cannot be prepared is nobody's: *prohibited_out. */
+static bool keep_prepared(struct buf *out, struct bytes in, bool *prohibited_out)
+{
+    struct result r;
+
+    if (in.size == 0 || bytes_index(in, 0) != BYTES_NOT_FOUND || in.size > out->size_max)
+        return false;
+    r = saslprep(in, SASLPREP_QUERY, out);
+    *prohibited_out = *prohibited_out || !is_ok(r);
+    return true;
+}
+
+static bool keep_password(struct exchange *x, struct bytes in, bool *prohibited_out)
+{
+    return x->password_as_it_came ? keep(&x->password, in) : keep_prepared(&x->password, in, prohibited_out);
+}
+
+static enum exchange_step prohibited(struct exchange *x)
+{
+    x->why = "a name or password that SASLprep prohibits";
+    return EXCHANGE_BAD;
+}
+
 /* RFC 4616: [authzid] NUL authcid NUL passwd. */
 static enum exchange_step plain(struct exchange *x, struct bytes response)
 {
     ptrdiff_t first = bytes_index(response, 0);
     struct bytes identity, rest, name;
     ptrdiff_t second;
+    bool bad = false;
 
     if (first == BYTES_NOT_FOUND)
         return malformed(x, "PLAIN without NUL");
@@ -65,8 +91,10 @@ static enum exchange_step plain(struct exchange *x, struct bytes response)
     if (second == BYTES_NOT_FOUND)
         return malformed(x, "PLAIN with one NUL");
     name = bytes_head(rest, (size_t)second);
-    if (!keep(&x->name, name) || !keep(&x->password, bytes_after(rest, (size_t)second + 1)))
+    if (!keep_prepared(&x->name, name, &bad) || !keep_password(x, bytes_after(rest, (size_t)second + 1), &bad))
         return malformed(x, "a name or password that cannot be");
+    if (bad)
+        return prohibited(x);
     if (identity.size > 0 && !bytes_equal(identity, name)) {
         x->why = "nobody acts for others here";
         return EXCHANGE_BAD;
@@ -77,21 +105,28 @@ static enum exchange_step plain(struct exchange *x, struct bytes response)
 /* Never standardised; every client sends name and password in this order, some the name at once. */
 static enum exchange_step login(struct exchange *x, struct bytes response)
 {
-    if (x->name.size == 0)
-        return keep(&x->name, response) ? challenge(x, "Password:") : malformed(x, "a name that cannot be");
-    return keep(&x->password, response) ? EXCHANGE_PASSWORD : malformed(x, "a password that cannot be");
+    bool first = x->name.size == 0, bad = false;
+
+    if (first && !keep_prepared(&x->name, response, &bad))
+        return malformed(x, "a name that cannot be");
+    if (first)
+        return bad ? prohibited(x) : challenge(x, "Password:");
+    if (!keep_password(x, response, &bad))
+        return malformed(x, "a password that cannot be");
+    return bad ? prohibited(x) : EXCHANGE_PASSWORD;
 }
 
 static enum exchange_step scram(struct exchange *x, struct bytes response, const struct scram_bindings *bindings)
 {
     struct bytes name = BYTES_NONE;
+    bool bad = false;
     struct result r;
 
     switch (x->turn) {
     case 1:
         r = scram_server_first(&x->scram, response, bindings, &name);
-        if (is_ok(r) && keep(&x->name, name))
-            return EXCHANGE_KEYS;
+        if (is_ok(r) && keep_prepared(&x->name, name, &bad))
+            return bad ? prohibited(x) : EXCHANGE_KEYS;
         break;
     case 2:
         buf_reset(&x->text);

@@ -1,4 +1,5 @@
 /* exchange: one SASL exchange as the server: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and -PLUS. Pure.
+ * Names and passwords are prepared by SASLprep; what that prohibits is EXCHANGE_BAD.
  *
  * For: the auth process. Not for: checking passwords or finding users: those leave as questions.
  *   exchange_init(&x, mechanism, plus_offered, nonce);
@@ -34,7 +35,8 @@ enum exchange_mechanism {
 
 struct exchange {
     enum exchange_mechanism mechanism;
-    uint8_t turn; /* how many responses have come */
+    uint8_t turn;             /* how many responses have come */
+    bool password_as_it_came; /* set after exchange_init: whoever judges it did not store it prepared */
     const char *why;
     uint8_t name_room[ACCOUNT_NAME_SIZE_MAX + 1];
     uint8_t password_room[PASSWORD_SIZE_MAX];

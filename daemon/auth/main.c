@@ -283,6 +283,7 @@ static struct seat *seat_new(struct desk *desk, const struct msg_auth_ask *ask)
         mem_free(seat);
         return NULL;
     }
+    seat->x.password_as_it_came = desk->auth->elsewhere != NULL;
     return seat;
 }
 

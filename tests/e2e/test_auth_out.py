@@ -84,6 +84,7 @@ class Smarthosts(Case):
                 m.stop()
 
     def test_scram(self):
+        """Neither side writes the umlaut as the other does: both prepare the password."""
         users, port = os.path.join(self.subfolder("auth"), "users"), free_port()
         tls = certificate(self.path("one"), "localhost")
         host = self.mansio(relay=False, start=False, name="h", hostname="smart.test", config=f"""
@@ -93,10 +94,11 @@ auth {{ users = "{users}" }}
 route "*" {{ via = "discard" }}
 """)
         r = self.run_program(case.as_ordinary_user([host.program("queuectl"), "-c", host.conf, "user", "add", "alice"]),
-                             stdin="horse battery\n")
+                             stdin="ho\u0308rse battery\n")
         self.assertEqual(0, r.returncode, r.stderr)
         host.start()
-        m = self.sender(f'route "*" {{ via = "relay:[127.0.0.1]:{port}" credentials = "isp" }}\n')
+        m = self.sender(f'route "*" {{ via = "relay:[127.0.0.1]:{port}" credentials = "isp" }}\n',
+                        "isp alice h\u00f6rse battery\n")
         self.assertEqual("delivered", self.outcome(m)["event"])
         self.assertEqual("alice", host.wait_event("authenticated")["login"])
         self.hidden(m, "battery")

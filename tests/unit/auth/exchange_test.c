@@ -69,6 +69,36 @@ static void plain(void **state)
     }
 }
 
+/* The same name and password, however their letters are made up; SCRAM's name too. */
+static void preparation(void **state)
+{
+    (void)state;
+    begin("PLAIN");
+    assert_int_equal(exchange_feed(&x, BYTES("\0al\xc2\xadice\0scho\xcc\x88n"), true, &UNBOUND), EXCHANGE_PASSWORD);
+    assert_string_equal((const char *)x.name.data, "alice");
+    assert_string_equal((const char *)x.password.data, "sch\xc3\xb6n");
+    begin("PLAIN"); /* who else judges it gets what was typed */
+    x.password_as_it_came = true;
+    assert_int_equal(exchange_feed(&x, BYTES("\0alice\0scho\xcc\x88n"), true, &UNBOUND), EXCHANGE_PASSWORD);
+    assert_string_equal((const char *)x.password.data, "scho\xcc\x88n");
+    begin("PLAIN");
+    assert_int_equal(exchange_feed(&x, BYTES("\0alice\0s\x07"), true, &UNBOUND), EXCHANGE_BAD);
+    begin("PLAIN");
+    assert_int_equal(exchange_feed(&x, BYTES("\0al\xffice\0secret"), true, &UNBOUND), EXCHANGE_BAD);
+    begin("LOGIN");
+    assert_int_equal(exchange_feed(&x, BYTES("al\x07ice"), true, &UNBOUND), EXCHANGE_BAD);
+    begin("LOGIN");
+    assert_int_equal(exchange_feed(&x, BYTES("\xef\xbd\x81lice"), true, &UNBOUND), EXCHANGE_CHALLENGE);
+    assert_int_equal(exchange_feed(&x, BYTES("\xe2\x85\xa8"), true, &UNBOUND), EXCHANGE_PASSWORD);
+    assert_string_equal((const char *)x.name.data, "alice");
+    assert_string_equal((const char *)x.password.data, "IX");
+    begin("SCRAM-SHA-256");
+    assert_int_equal(exchange_feed(&x, BYTES("n,,n=scho\xcc\x88n,r=abc"), true, &UNBOUND), EXCHANGE_KEYS);
+    assert_string_equal((const char *)x.name.data, "sch\xc3\xb6n");
+    begin("SCRAM-SHA-256");
+    assert_int_equal(exchange_feed(&x, BYTES("n,,n=\xe2\x80\x8e,r=abc"), true, &UNBOUND), EXCHANGE_BAD);
+}
+
 static void login(void **state)
 {
     (void)state;
@@ -134,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain),
+        cmocka_unit_test(preparation),
         cmocka_unit_test(login),
         cmocka_unit_test(scram),
         cmocka_unit_test(unknown),
