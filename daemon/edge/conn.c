@@ -570,7 +570,11 @@ static void conn_connected(struct conn *c)
         conn_break(c, FAIL_SYS(error, "the connection could not be made"));
         return;
     }
-    conn_ends_read(c->fd, &c->peer, &c->here);
+    struct result ends = conn_ends_read(c->fd, &c->peer, &c->here);
+    if (!is_ok(ends)) {
+        conn_break(c, ends);
+        return;
+    }
     c->paused = false;
     c->handler->opened(c->owner, c);
     if (c->closing)
@@ -753,8 +757,12 @@ static RESULT conn_new(
 RESULT
 conn_adopt(struct conn_room *room, int fd, const struct conn_handler *handler, void *owner, struct conn **conn_out)
 {
+    struct conn_end peer, here;
+
+    TRY(conn_ends_read(fd, &peer, &here));
     TRY(conn_new(room, fd, handler, owner, conn_out));
-    conn_ends_read(fd, &(*conn_out)->peer, &(*conn_out)->here);
+    (*conn_out)->peer = peer;
+    (*conn_out)->here = here;
     conn_poll_update(*conn_out);
     return OK;
 }

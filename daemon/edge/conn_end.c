@@ -1,6 +1,7 @@
 #include "daemon/edge/conn_end.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -9,7 +10,6 @@ static const uint8_t MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 static void end_from(const struct sockaddr_storage *from, struct conn_end *end_out)
 {
-    memset(end_out, 0, sizeof *end_out);
     if (from->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)from;
 
@@ -37,18 +37,18 @@ static void end_from(const struct sockaddr_storage *from, struct conn_end *end_o
     end_out->text_size = (uint8_t)strlen(end_out->text);
 }
 
-void conn_ends_read(int fd, struct conn_end *peer_out, struct conn_end *here_out)
+RESULT conn_ends_read(int fd, struct conn_end *peer_out, struct conn_end *here_out)
 {
-    struct sockaddr_storage at;
-    socklen_t size = sizeof at;
+    struct sockaddr_storage peer = {0}, here = {0};
+    socklen_t peer_size = sizeof peer, here_size = sizeof here;
 
-    memset(&at, 0, sizeof at);
-    if (getpeername(fd, (struct sockaddr *)&at, &size) == 0)
-        end_from(&at, peer_out);
-    size = sizeof at;
-    memset(&at, 0, sizeof at);
-    if (getsockname(fd, (struct sockaddr *)&at, &size) == 0)
-        end_from(&at, here_out);
+    *peer_out = *here_out = (struct conn_end){0};
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) != 0 ||
+        getsockname(fd, (struct sockaddr *)&here, &here_size) != 0)
+        return FAIL_SYS(errno, "the connection is gone");
+    end_from(&peer, peer_out);
+    end_from(&here, here_out);
+    return OK;
 }
 
 struct bytes conn_end_text(const struct conn_end *end)

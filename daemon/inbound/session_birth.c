@@ -196,12 +196,16 @@ static void local_user_read(struct session *s)
 
 void session_new(struct inbound *in, const struct door *door, int fd)
 {
-    struct session *s = mem_take(sizeof *s);
+    struct session *s;
     struct conn_end peer, here;
     struct reply reply;
     const char *why;
 
-    conn_ends_read(fd, &peer, &here);
+    if (!is_ok(conn_ends_read(fd, &peer, &here))) { /* without an address there is nobody to judge, nor to answer */
+        close(fd);
+        return;
+    }
+    s = mem_take(sizeof *s);
     if (s == NULL) {
         turn_away(in, door, fd, REPLY(421, 4, 3, 2, "Out of memory, try again later"), "memory");
         return;

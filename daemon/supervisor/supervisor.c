@@ -604,9 +604,18 @@ static RESULT local_sockets_open(struct supervisor *s, struct config_error *erro
         snprintf(error_out->text, sizeof error_out->text, "run_dir: path too long");
         return FAIL(CODE_FULL, "path too long");
     }
-    TRY(listeners_local(s->inject_path, &s->inject_fd, error_out));
-    TRY(listeners_local(s->metrics_path, &s->metrics_fd, error_out));
-    return listeners_local(s->control_path, &s->control_fd, error_out);
+    if (s->inject_fd < 0)
+        TRY(listeners_local(s->inject_path, &s->inject_fd, error_out));
+    if (s->metrics_fd < 0)
+        TRY(listeners_local(s->metrics_path, &s->metrics_fd, error_out));
+    return s->control_fd < 0 ? listeners_local(s->control_path, &s->control_fd, error_out) : OK;
+}
+
+/* The local ones that are open already stay so. */
+static RESULT sockets_open(struct supervisor *s, struct config_error *error_out)
+{
+    TRY(local_sockets_open(s, error_out));
+    return listeners_open(tree(s), NULL, &s->listeners, error_out);
 }
 
 /* It holds the private keys: nobody of its user looks at its memory. */
@@ -630,12 +639,10 @@ static RESULT prepare(struct supervisor *s, struct config_error *error_out)
     TRY(places_lock(tree(s), &s->lock_fd, error_out));
     TRY(places_make(tree(s), error_out));
     TRY(credentials_read(tree(s), clock_instant(), &s->credentials, error_out));
-    TRY(local_sockets_open(s, error_out));
-    /* A killed server's last child gives its lock back a moment before its sockets. */
+    /* A killed server's children may give the lock back a moment before their sockets. */
     struct instant deadline = instant_after(clock_instant(), BIND_WAIT_MS);
     struct result r;
-    while ((r = listeners_open(tree(s), NULL, &s->listeners, error_out)).sys == EADDRINUSE &&
-           !instant_reached(deadline, clock_instant()))
+    while ((r = sockets_open(s, error_out)).sys == EADDRINUSE && !instant_reached(deadline, clock_instant()))
         poll(NULL, 0, BIND_STEP_MS);
     return r;
 }

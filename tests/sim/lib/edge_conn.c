@@ -309,7 +309,8 @@ RESULT conn_adopt(
         return FAIL(CODE_FULL, "out of memory");
     }
     struct conn *c = conn_new(room, handler, owner);
-    conn_ends_read(fd, &c->peer, &c->here);
+    struct result ends = conn_ends_read(fd, &c->peer, &c->here);
+    ASSERT(is_ok(ends));
     c->net = near;
     net_take(c->net, &conn_net_handler, c);
     *conn_out = c;

@@ -161,6 +161,27 @@ static void tcp_pair(int fd[2])
     close(listening);
 }
 
+/* A client that resets before it is looked at has no address: it must not be given what the stack held. */
+static void who_is_gone_has_no_address(void **state)
+{
+    struct linger at_once = {.l_onoff = 1};
+    struct conn_end peer, here, none = {0};
+    int fd[2];
+
+    (void)state;
+    tcp_pair(fd);
+    memset(&peer, 0xa5, sizeof peer);
+    memset(&here, 0xa5, sizeof here);
+    assert_true(is_ok(conn_ends_read(fd[0], &peer, &here)));
+    assert_true(bytes_equal(conn_end_text(&peer), BYTES("127.0.0.1")));
+    assert_int_equal(setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    close(fd[1]);
+    assert_int_equal(conn_ends_read(fd[0], &peer, &here).code, CODE_IO);
+    assert_memory_equal(&peer, &none, sizeof none);
+    assert_memory_equal(&here, &none, sizeof none);
+    close(fd[0]);
+}
+
 static void adopt(int fd, struct end *e)
 {
     assert_true(is_ok(conn_adopt(room, fd, &HANDLER, e, &e->conn)));
@@ -531,6 +552,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(slow_reader_congests, setup, teardown),
         cmocka_unit_test_setup_teardown(reset_is_told_once, setup, teardown),
         cmocka_unit_test_setup_teardown(deadline_comes_once, setup, teardown),
+        cmocka_unit_test(who_is_gone_has_no_address),
         cmocka_unit_test_setup_teardown(dials, setup, teardown),
         cmocka_unit_test_setup_teardown(dial_has_a_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(knows_the_local_user, setup, teardown),
