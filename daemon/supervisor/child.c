@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
@@ -19,6 +20,8 @@ __attribute__((noreturn)) static void child_exec(const char *role, int socket_fd
     int high_socket = fcntl(socket_fd, F_DUPFD_CLOEXEC, FD_ABOVE_ALL_FIXED);
     int high_lock = fcntl(lock_fd, F_DUPFD_CLOEXEC, FD_ABOVE_ALL_FIXED);
 
+    /* The supervisor alone may bind low ports where it is not root; a kernel without these capabilities refuses, and there are none. */
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (high_socket >= 0 && high_lock >= 0 && dup2(high_socket, PROCESS_SUPERVISOR_FD) >= 0 &&
         dup2(high_lock, PROCESS_LOCK_FD) >= 0)
         execv("/proc/self/exe", argv);

@@ -40,6 +40,7 @@ __attribute__((noreturn)) static void program_run(char *const program, char *con
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* as child.c */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent)
         execv(program, argv);
     _exit(EXIT_FAILURE);
