@@ -24,7 +24,7 @@ void completion_init(struct completion *c, const struct completion_config *cfg)
     ASSERT(cfg->full_name.size <= COMPLETION_NAME_SIZE_MAX);
     c->cfg = cfg;
     c->state = COMPLETION_FIELD;
-    c->line_begins = c->resent_block = c->resent_over = c->sender_due = c->bcc_lost = false;
+    c->line_begins = c->resent_block = c->resent_over = c->sender_due = c->bcc_lost = c->authors_lost = false;
     c->last = c->kind = 0;
     c->seen = c->stripped = 0;
     buf_init(&c->field, c->field_room, sizeof c->field_room);
@@ -249,6 +249,16 @@ static void bcc_begin(struct completion *c)
         bcc_keep(c, BYTES(","));
 }
 
+static void author_keep(struct completion *c, struct bytes value)
+{
+    struct buf *authors = c->cfg->authors;
+
+    if (authors == NULL)
+        return;
+    c->authors_lost = c->authors_lost || (authors->size > 0 && !is_ok(buf_put_octet(authors, ','))) ||
+                      !is_ok(buf_put(authors, value));
+}
+
 static void kind_note(struct completion *c, enum header_kind kind)
 {
     uint32_t bit = UINT32_C(1) << kind;
@@ -296,8 +306,10 @@ static RESULT field_end(struct completion *c, struct buf *out)
         buf_reset(&c->field);
         return OK;
     }
-    if (kind == HEADER_FROM)
+    if (kind == HEADER_FROM) {
         c->sender_due = c->sender_due || !from_is_user(c, field.value);
+        author_keep(c, field.value);
+    }
     before = out->size;
     if (c->cfg->add && header_kind_has_addresses(kind) && c->cfg->origin.size > 0 &&
         is_ok(field_put_completed(c, whole, value_at, field.value, out))) {
@@ -331,7 +343,7 @@ static RESULT field_overflow(struct completion *c, struct buf *out)
     TRY(resent_step(c, c->kind, out));
     kind_note(c, c->kind);
     if (c->kind == HEADER_FROM)
-        c->sender_due = true;
+        c->sender_due = c->authors_lost = true;
     if (c->kind == HEADER_BCC && c->cfg->strip_bcc) {
         bcc_begin(c);
         bcc_keep(c, bytes_after(buf_bytes(&c->field), (size_t)bytes_index(buf_bytes(&c->field), ':') + 1));

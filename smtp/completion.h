@@ -40,6 +40,7 @@ struct completion_config {
     struct walltime now;
     struct buf
         *bcc; /* takes the values of the Bcc fields that are stripped (not Resent-Bcc), joined by commas; may be NULL */
+    struct buf *authors; /* takes the values of the From fields, joined by commas; may be NULL */
 };
 
 struct completion {
@@ -50,9 +51,10 @@ struct completion {
     uint8_t kind;      /* enum header_kind of a field that passes unread */
     bool resent_block; /* within the newest Resent block */
     bool resent_over;
-    bool sender_due; /* From is somebody else */
-    bool bcc_lost;   /* cfg->bcc had no room */
-    uint32_t seen;   /* kinds, a set of 1 << enum header_kind; of Resent fields the newest block's only */
+    bool sender_due;   /* From is somebody else */
+    bool bcc_lost;     /* cfg->bcc had no room */
+    bool authors_lost; /* a From field was too long to be held, or cfg->authors had no room */
+    uint32_t seen;     /* kinds, a set of 1 << enum header_kind; of Resent fields the newest block's only */
     uint32_t stripped;
     struct buf field;
     uint8_t field_room[COMPLETION_FIELD_SIZE_MAX];

@@ -195,7 +195,8 @@ struct config {
         struct bytes passwords_at; /* the PAM service, or the socket's path */
         int64_t password_time;
         struct bytes users;
-        int senders;                            /* enum sender_rule */
+        bool from_owned; /* a From field that the login may not write as its reverse-path is refused */
+        int senders;     /* enum sender_rule */
         struct config_text_list sender_lookups; /* login -> what it may write */
         uint32_t failures;
         int64_t ban, ban_max;

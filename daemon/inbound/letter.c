@@ -6,7 +6,8 @@
 enum {
     LETTER_ARENA_SIZE_MAX = 4 * 1024 * 1024, /* held recipients and small texts */
     LETTER_TRACE_SIZE_MAX = 4096,
-    BCC_SIZE_MAX = 65536, /* the Bcc fields' text of one message that is split */
+    AUTHORS_SIZE_MAX = 16384, /* the From fields' text of one message whose authors are looked at */
+    BCC_SIZE_MAX = 65536,     /* the Bcc fields' text of one message that is split */
     LETTER_REPLY_SIZE_MAX = 256,
 };
 
@@ -34,6 +35,9 @@ struct letter {
     bool trace_given, split, failed;
     struct reply refusal;
     struct buf header, bcc; /* held with split */
+    struct buf authors;
+    bool authors_lost;
+    struct address_list author_list; /* of the last letter_author */
     struct bytes trace;
     struct bytes made_id; /* with <> */
     struct held_rcpt *rcpts, **rcpts_end;
@@ -106,6 +110,11 @@ static RESULT letter_init(struct letter *l, struct depot_tx *tx)
         TRY(arena_take(&l->arena, BCC_SIZE_MAX, &memory));
         buf_init(&l->bcc, memory, BCC_SIZE_MAX);
         c->bcc = &l->bcc;
+    }
+    if (l->setup.authors) {
+        TRY(arena_take(&l->arena, AUTHORS_SIZE_MAX, &memory));
+        buf_init(&l->authors, memory, AUTHORS_SIZE_MAX);
+        c->authors = &l->authors;
     }
     l->completion = mem_take(sizeof *l->completion);
     if (l->completion == NULL)
@@ -332,6 +341,7 @@ static void header_over(struct letter *l)
 {
     if (l->split && !l->failed)
         letter_split(l);
+    l->authors_lost = l->completion->authors_lost;
     mem_free(l->completion);
     l->completion = NULL;
 }
@@ -401,18 +411,53 @@ static void copies_commit(struct letter *l, struct envelope_head *head)
     depot_tx_commit(l->copies[last].tx, head);
 }
 
-bool letter_commit(struct letter *l, const struct envelope_head *display, struct reply *refusal_out)
+/* The content ended before its header did. */
+static void header_end(struct letter *l)
 {
     static uint8_t room[COMPLETION_OUT_SIZE_MIN];
     struct buf piece = BUF(room);
+
+    if (l->completion == NULL || l->failed)
+        return;
+    if (!is_ok(completion_end(l->completion, &piece)))
+        refuse(l, REPLY(451, 4, 3, 0, "The header could not be completed"));
+    completed_put(l, &piece);
+    header_over(l);
+}
+
+RESULT
+letter_author(struct letter *l, size_t number, struct address *author_out)
+{
+    struct address_mailbox mailbox;
+    struct bytes value;
+    struct result r;
+    size_t count = 0;
+
+    header_end(l);
+    if (l->authors_lost)
+        return FAIL(CODE_SYNTAX, "too long");
+    value = buf_bytes(&l->authors);
+    address_list_init(&l->author_list, l->setup.cfg->origin);
+    for (bool ended = false;;) {
+        r = ended ? address_list_end(&l->author_list, &mailbox) : address_list_feed(&l->author_list, &value, &mailbox);
+        if (r.code == CODE_MORE) {
+            ended = true;
+            continue;
+        }
+        if (!is_ok(r) || count++ == number)
+            break;
+    }
+    if (r.code == CODE_GONE && count == 0 && l->authors.size > 0)
+        return FAIL(CODE_SYNTAX, "From names nobody");
+    *author_out = is_ok(r) ? mailbox.address : (struct address){.text = BYTES_NONE};
+    return r;
+}
+
+bool letter_commit(struct letter *l, const struct envelope_head *display, struct reply *refusal_out)
+{
     struct envelope_head head = *display;
 
-    if (l->completion != NULL && !l->failed) {
-        if (!is_ok(completion_end(l->completion, &piece)))
-            refuse(l, REPLY(451, 4, 3, 0, "The header could not be completed"));
-        completed_put(l, &piece);
-        header_over(l);
-    }
+    header_end(l);
     if (l->failed) {
         *refusal_out = l->refusal;
         copies_abort(l, NULL);

@@ -17,6 +17,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/inbound/depot.h"
+#include "smtp/address.h"
 #include "smtp/reply.h"
 
 struct letter;
@@ -32,6 +33,7 @@ struct letter_setup {
     const struct config *cfg;
     enum bcc_policy bcc;
     bool submitted;     /* complete the header */
+    bool authors;       /* letter_author will be asked */
     struct bytes login; /* local or authenticated user; empty: unknown */
 };
 
@@ -42,6 +44,10 @@ bool letter_rcpt(struct letter *l, const struct recipient *rcpt);
 void letter_body(struct letter *l, struct bytes body);
 /* False: refused, and what was there is aborted. `display` as for depot_tx_commit; its body_size is replaced. */
 bool letter_commit(struct letter *l, const struct envelope_head *display, struct reply *refusal_out);
+/* Once all content was fed: the address in From with this number, counted from 0 over all such fields, completed with the origin; good
+ * until the next call. CODE_GONE: there are no more; CODE_SYNTAX: a From field cannot be read, is too long, or names nobody. */
+RESULT
+letter_author(struct letter *l, size_t number, struct address *author_out);
 /* One of its transactions is over and gone. True when that was the last. */
 bool letter_done(struct letter *l, const struct depot_tx *tx, enum tx_outcome outcome, struct bytes reply);
 /* What to tell the client, and under which id; after letter_done said true. */

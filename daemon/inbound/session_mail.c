@@ -18,14 +18,35 @@ static enum origin_kind session_origin(const struct session *s)
     return s->door->smtp.class == SMTP_CLASS_SUBMISSION ? ORIGIN_SUBMISSION : ORIGIN_SMTP;
 }
 
+/* What a login may write, as reverse-path and as author. */
+enum ownership { OWNED, NOT_OWNED, OWNER_IS_ASKED };
+
+/* OWNER_IS_ASKED: session_rcpt_known will be told. */
+static enum ownership address_owned(struct session *s, const struct address *address)
+{
+    uint8_t octets[DOMAIN_SIZE_MAX + 1];
+    struct buf ascii = BUF(octets);
+    struct bytes domain = address->domain, login = smtp_server_peer(&s->smtp)->login;
+
+    if (is_ok(idna_to_ascii(domain, &ascii)))
+        domain = buf_bytes(&ascii);
+    if (policy_sender(s->in->cfg, login, address, domain))
+        return OWNED;
+    if (!policy_sender_is_asked(s->in->cfg, login))
+        return NOT_OWNED;
+    s->question.owner = s;
+    return OWNER_IS_ASKED;
+}
+
+static bool is_login(const struct session *s)
+{
+    return s->door->listen != NULL && s->door->listen->auth && smtp_server_authenticated(&s->smtp);
+}
+
 /* RFC 6409 4.3 (who submits has said who he is, or comes from a network that may), 6.1 (and writes under his own name). False: it
  * is answered, or will be when lookup has said (mail_known). */
 static bool sender_is_allowed(struct session *s, const struct smtp_mail *mail)
 {
-    uint8_t octets[DOMAIN_SIZE_MAX + 1];
-    struct buf ascii = BUF(octets);
-    struct bytes domain = mail->reverse_path.domain, login = smtp_server_peer(&s->smtp)->login;
-
     if (s->door->listen == NULL || !s->door->listen->auth)
         return true;
     if (!smtp_server_authenticated(&s->smtp)) {
@@ -34,18 +55,18 @@ static bool sender_is_allowed(struct session *s, const struct smtp_mail *mail)
         session_answer_no(s, REPLY(530, 5, 7, 0, "Authentication is required"));
         return false;
     }
-    if (is_ok(idna_to_ascii(domain, &ascii)))
-        domain = buf_bytes(&ascii);
-    if (policy_sender(s->in->cfg, login, &mail->reverse_path, domain))
+    switch (address_owned(s, &mail->reverse_path)) {
+    case OWNED:
         return true;
-    if (!policy_sender_is_asked(s->in->cfg, login)) {
+    case NOT_OWNED:
         session_answer_no(s, REPLY(553, 5, 7, 1, "This sender is not yours"));
         return false;
+    case OWNER_IS_ASKED:
+        break;
     }
     s->asked_mail = *mail;
     s->mail_is_asked = true;
-    s->question.owner = s;
-    inquiry_ask_sender(s->in->inquiry, &s->question, login, mail->reverse_path.text);
+    inquiry_ask_sender(s->in->inquiry, &s->question, smtp_server_peer(&s->smtp)->login, mail->reverse_path.text);
     return false;
 }
 
@@ -62,9 +83,10 @@ static bool letter_begin(struct session *s)
         .cfg = cfg,
         .bcc = s->door->listen != NULL ? s->door->listen->bcc : cfg->submission.local_bcc,
         .submitted = s->door->smtp.class != SMTP_CLASS_MX,
+        .authors = cfg->auth.from_owned && is_login(s),
     };
 
-    if (!setup.submitted && setup.bcc == BCC_KEEP)
+    if (!setup.submitted && setup.bcc == BCC_KEEP && !setup.authors)
         return true;
     if (peer->local || smtp_server_authenticated(&s->smtp))
         setup.login = peer->login;
@@ -318,11 +340,101 @@ static void rcpt_elsewhere(struct session *s)
     rcpt_refuse(s, &s->asked, verdict.reply);
 }
 
+/* Puts what is whole into the queue. */
+static void commit_go_on(struct session *s)
+{
+    const struct smtp_commit *commit = &s->asked_commit;
+    struct envelope_head display = {
+        .body_size = commit->body_size,
+        .flags = (commit->header_8bit ? (uint32_t)ENVELOPE_HEADER_8BIT : 0) |
+                 (commit->body_8bit ? (uint32_t)ENVELOPE_BODY_8BIT : 0),
+        .message_id = commit->header_message_id,
+        .subject = commit->header_subject,
+    };
+    struct reply refusal;
+
+    if (s->letter == NULL) {
+        depot_tx_commit(s->tx, &display);
+    } else if (!letter_commit(s->letter, &display, &refusal)) {
+        s->tx = NULL;
+        session_answer_no(s, refusal);
+        letter_free(&s->letter);
+    }
+}
+
+static void author_refuse(struct session *s, struct reply reply)
+{
+    session_abort(s);
+    session_answer_no(s, reply);
+}
+
+/* RFC 6409 6.1, for the address that readers see: each must be the login's. Goes on when lookup has said, where it must be asked. */
+static void authors_check(struct session *s)
+{
+    static const struct reply unreadable = {550, {5, 6, 0}, BYTES_INIT("The From field cannot be read")};
+    static const struct reply not_owned = {550, {5, 7, 1}, BYTES_INIT("The From field is not yours to write")};
+    struct address author;
+    struct result r;
+
+    while (is_ok(r = letter_author(s->letter, s->author_count, &author))) {
+        switch (address_owned(s, &author)) {
+        case OWNED:
+            s->author_count++;
+            continue;
+        case NOT_OWNED:
+            author_refuse(s, not_owned);
+            return;
+        case OWNER_IS_ASKED:
+            s->author_is_asked = true;
+            inquiry_ask_sender(s->in->inquiry, &s->question, smtp_server_peer(&s->smtp)->login, author.text);
+            return;
+        }
+    }
+    if (r.code == CODE_GONE)
+        commit_go_on(s);
+    else
+        author_refuse(s, unreadable);
+}
+
+static void author_known(struct session *s, enum rcpt_known known)
+{
+    s->author_is_asked = false;
+    if (known == RCPT_FINAL) {
+        s->author_count++;
+        authors_check(s);
+    } else if (known == RCPT_UNKNOWN) {
+        author_refuse(s, REPLY(550, 5, 7, 1, "The From field is not yours to write"));
+    } else {
+        author_refuse(s, REPLY(451, 4, 3, 0, "The From field cannot be checked at present, try again later"));
+    }
+}
+
+void session_commit(struct session *s, const struct smtp_commit *commit)
+{
+    session_limit_octets(s, sender_domain(s), commit->body_size);
+    if (s->size_max > 0 && commit->body_size > s->size_max) {
+        session_abort(s);
+        session_answer_no(s, REPLY(552, 5, 3, 4, "The message is larger than a domain of its recipients takes"));
+        return;
+    }
+    s->asked_commit = *commit;
+    s->author_count = 0;
+    if (s->letter != NULL && s->in->cfg->auth.from_owned && is_login(s))
+        authors_check(s);
+    else
+        commit_go_on(s);
+}
+
 /* What lookup said of the recipient or sender, or what its silence means. */
 void session_rcpt_known(void *owner, enum rcpt_known known)
 {
     struct session *s = owner;
 
+    if (s->author_is_asked) {
+        author_known(s, known);
+        session_go_on(s);
+        return;
+    }
     if (s->mail_is_asked) {
         mail_known(s, known);
         session_go_on(s);
@@ -346,32 +458,6 @@ void session_rcpt_known(void *owner, enum rcpt_known known)
         break;
     }
     session_go_on(s);
-}
-
-void session_commit(struct session *s, const struct smtp_commit *commit)
-{
-    struct envelope_head display = {
-        .body_size = commit->body_size,
-        .flags = (commit->header_8bit ? (uint32_t)ENVELOPE_HEADER_8BIT : 0) |
-                 (commit->body_8bit ? (uint32_t)ENVELOPE_BODY_8BIT : 0),
-        .message_id = commit->header_message_id,
-        .subject = commit->header_subject,
-    };
-    struct reply refusal;
-
-    session_limit_octets(s, sender_domain(s), commit->body_size);
-    if (s->size_max > 0 && commit->body_size > s->size_max) {
-        session_abort(s);
-        session_answer_no(s, REPLY(552, 5, 3, 4, "The message is larger than a domain of its recipients takes"));
-        return;
-    }
-    if (s->letter == NULL) {
-        depot_tx_commit(s->tx, &display);
-    } else if (!letter_commit(s->letter, &display, &refusal)) {
-        s->tx = NULL;
-        session_answer_no(s, refusal);
-        letter_free(&s->letter);
-    }
 }
 
 /* What queued said of a committed transaction (or what its silence means). */

@@ -33,7 +33,10 @@ struct session {
     struct verp_delimiters verp; /* of the transaction */
     struct smtp_rcpt asked;      /* the recipient of the open question; its views live in the core */
     struct bytes asked_path;
-    bool mail_is_asked; /* the open question is about the sender of asked_mail */
+    bool mail_is_asked;              /* the open question is about the sender of asked_mail */
+    struct smtp_commit asked_commit; /* of a message whose authors are looked at; its views live in the core */
+    size_t author_count;             /* of those that are the login's */
+    bool author_is_asked;            /* the open question is about the next one */
     struct session_id id;
     struct conn_end client; /* who it is: the connection's peer, or whom a load balancer names */
     struct buf proxy;       /* the balancer's header while it is not whole */

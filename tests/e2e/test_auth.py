@@ -13,6 +13,7 @@ from case import Case
 from certificates import anybody, certificate
 from ports import free_port
 from waiting import wait_until
+from wire import Wire
 
 NODEMAILER = os.path.join(case.TOP, "build", "peers", "nodemailer", "node_modules", "nodemailer")
 PASSWORD = "correct horse"
@@ -130,6 +131,58 @@ require({NODEMAILER!r}).createTransport({{host: '127.0.0.1', port: {port}, secur
     .sendMail({{from: 'alice@here.test', to: 'b@two.test', subject: 'x', text: 'x'}})
     .catch(e => {{ console.error(e); process.exit(1) }})
 """]))
+
+
+class Authors(Case):
+    """`from = "owned"`: whom a login may name in From."""
+
+    def setUp(self):
+        super().setUp()
+        self.ports = {"submission": free_port(), "smtp": free_port()}
+        users = os.path.join(self.subfolder("auth"), "users")
+        table = self.file("senders", "carol carol@here.test, @shop.test\n")
+        self.m = self.mansio(relay=False, start=False, config=f"""
+listen submission {{ address = "127.0.0.1:{self.ports['submission']}" tls = "none" auth = true auth_without_tls = true }}
+listen "second" {{ class = "smtp" address = "127.0.0.1:{self.ports['smtp']}" tls = "none" auth = true auth_without_tls = true }}
+lookup "senders" {{ from = "text:{table}" }}
+auth {{ users = "{users}" from = "owned" sender_lookups = "lookup:senders" }}
+login "alice" {{ senders = {{ "alice@here.test", "sales@here.test" }} }}
+domain "here.test" {{ deliver = "discard" }}
+route "*" {{ via = "discard" }}
+""")
+        for name in ("alice", "carol"):
+            argv = [self.m.program("queuectl"), "-c", self.m.conf, "user", "add", name]
+            self.assertEqual(0, self.run_program(case.as_ordinary_user(argv), stdin=PASSWORD + "\n").returncode)
+        self.m.start()
+
+    def answer(self, login, header, listener="submission"):
+        w = Wire(self, self.ports[listener])
+        w.say("EHLO client.test")
+        self.assertEqual("235", w.say("AUTH PLAIN " + base64.b64encode(f"\0{login}\0{PASSWORD}".encode()).decode())[:3])
+        self.assertEqual(["250", "250"], [a[:3] for a in w.mail("b@two.test", sender=f"{login}@here.test")])
+        self.assertEqual("354", w.say("DATA")[:3])
+        return w.say(header + "To: b@two.test\r\n\r\nx\r\n.")[:9].rstrip()
+
+    def test_from(self):
+        for login, header, expected in (
+                ("alice", "From: Alice <alice@here.test>\r\n", "250"),
+                ("alice", "", "250"),
+                ("alice", "From: alice@HERE.test, Sales <sales@here.test>\r\n", "250"),
+                ("alice", "From: boss@here.test\r\n", "550 5.7.1"),
+                ("alice", "From: alice@here.test, boss@here.test\r\n", "550 5.7.1"),
+                ("alice", "From: alice@here.test\r\nX: y\r\nFROM : boss@here.test\r\n", "550 5.7.1"),
+                ("alice", "From: alice@here.test\r\n (<boss@here.test>)\r\n", "250"),
+                ("alice", "From: \"alice@here.test\" <boss@here.test>\r\n", "550 5.7.1"),
+                ("alice", "Resent-From: alice@here.test\r\nFrom: boss@here.test\r\n", "550 5.7.1"),
+                ("alice", "From: <\r\n", "550 5.6.0"),
+                ("alice", "From: nobody:;\r\n", "550 5.6.0"),
+                ("alice", "From: alice@here.test," + " " * 990 + "\r\n" + (" " * 998 + "\r\n") * 20 + " boss@here.test\r\n", "550 5.6.0"),
+                ("carol", "From: carol@here.test\r\n", "250"),
+                ("carol", "From: any@shop.test, carol@here.test\r\n", "250"),
+                ("carol", "From: carol@here.test, alice@here.test\r\n", "550 5.7.1"),
+        ):
+            for listener in self.ports:
+                self.assertEqual(expected, self.answer(login, header, listener)[:len(expected)], (login, header[:60], listener))
 
 
 if __name__ == "__main__":
