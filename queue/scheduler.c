@@ -344,10 +344,17 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+static uint32_t slots_max_of(const struct scheduler *s, const struct lane *lane)
+{
+    bool local = s->cfg.local_slots_max > 0 && bytes_equal(scheduler_lane_name(lane), BYTES("local"));
+
+    return local ? s->cfg.local_slots_max : s->cfg.lane_slots_max;
+}
+
 /* Jobs the lane may have under way together, the operator's suspension and the back-off's end apart. */
 static uint32_t lane_capacity(const struct scheduler *s, const struct lane *lane)
 {
-    uint32_t capacity = least(lane->slots, s->cfg.lane_slots_max);
+    uint32_t capacity = least(lane->slots, slots_max_of(s, lane));
 
     if (lane->draining)
         return 0;
@@ -648,7 +655,7 @@ static void lane_grow(struct scheduler *s, struct lane *lane)
     if (lane->credit == 0)
         return;
     lane->credit--;
-    if (lane->slots >= s->cfg.lane_slots_max)
+    if (lane->slots >= slots_max_of(s, lane))
         return;
     if (lane->slots < lane->threshold) {
         lane->slots++;

@@ -28,7 +28,9 @@ struct lane; /* opaque handle; stays valid from the call that gave it until the 
 
 struct scheduler_config {
     uint32_t lane_slots_max; /* limits.connections_per_lane */
-    uint32_t slots_max;      /* jobs in flight over all lanes */
+    uint32_t
+        local_slots_max; /* the same of the lane "local", where nobody is called: what its process takes; 0: as others */
+    uint32_t slots_max;  /* jobs in flight over all lanes */
     struct retry_plan backoff;
 };
 

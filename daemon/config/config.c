@@ -212,6 +212,7 @@ static RESULT tree_read(struct reader *r)
     TRY(config_sources_read(r)); /* so are these */
     TRY(config_listens_read(r));
     TRY(config_domains_read(r));
+    config_system_lookup_add(cfg);
     TRY(config_logins_read(r));
     return config_routes_read(r);
 }

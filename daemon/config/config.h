@@ -108,6 +108,7 @@ enum lookup_kind {
     LOOKUP_LDAP,
     LOOKUP_DOVECOT,
     LOOKUP_CALLAHEAD,
+    LOOKUP_SYSTEM, /* the user database of the host: no block, but there when a domain has system_users */
 };
 struct config_lookup {
     struct bytes name;
@@ -205,6 +206,7 @@ struct config {
     size_t login_count;
     struct config_lookup *lookups;
     size_t lookup_count;
+    size_t system_lookup; /* index of LOOKUP_SYSTEM; lookup_count: none */
     struct config_network_list relay_from;
     struct config_domain *domains; /* each with a name of its own */
     size_t domain_count;

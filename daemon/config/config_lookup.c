@@ -1,6 +1,14 @@
 /* The lookup blocks. */
 #include "daemon/config/reader.h"
 
+enum { /* new users count at once, or nearly so */
+    SYSTEM_TIMEOUT_MS = 10000,
+    SYSTEM_CACHE_MS = 5000,
+    SYSTEM_MISSING_MS = 500,
+    SYSTEM_CACHE_SIZE = 10000,
+    SYSTEM_SEATS = 4,
+};
+
 static const struct {
     struct bytes word;
     enum lookup_kind kind;
@@ -93,7 +101,7 @@ RESULT config_lookups_read(struct reader *r)
     size_t count = config_tree_count(r->tree, CONFIG_BLOCK_LOOKUP);
     void *items;
 
-    TRY(reader_list(r->cfg, count, sizeof *r->cfg->lookups, &items));
+    TRY(reader_list(r->cfg, count + 1, sizeof *r->cfg->lookups, &items)); /* and that of config_system_lookup_add */
     r->cfg->lookups = items;
     for (; r->cfg->lookup_count < count; r->cfg->lookup_count++) {
         struct config_tree_block block = config_tree_block(r->tree, CONFIG_BLOCK_LOOKUP, r->cfg->lookup_count);
@@ -104,6 +112,26 @@ RESULT config_lookups_read(struct reader *r)
         TRY(reader_block(r, &block, lookup));
     }
     return OK;
+}
+
+void config_system_lookup_add(struct config *cfg)
+{
+    bool wanted = cfg->hosted != NULL && cfg->hosted->system_users;
+
+    for (size_t i = 0; i < cfg->domain_count; i++)
+        wanted = wanted || cfg->domains[i].system_users;
+    cfg->system_lookup = cfg->lookup_count;
+    if (wanted)
+        cfg->lookups[cfg->lookup_count++] = (struct config_lookup){
+            .name = BYTES("the host's users"),
+            .kind = LOOKUP_SYSTEM,
+            .from = BYTES(""),
+            .timeout = SYSTEM_TIMEOUT_MS,
+            .cache = SYSTEM_CACHE_MS,
+            .cache_missing = SYSTEM_MISSING_MS,
+            .cache_size = SYSTEM_CACHE_SIZE,
+            .connections = SYSTEM_SEATS,
+        };
 }
 
 static const struct bytes LOOKUP_PREFIX = BYTES_INIT("lookup:");

@@ -45,6 +45,8 @@ const struct config_tree_cell *reader_cell(const struct config_tree_block *block
 /* Each its blocks, in this order. */
 RESULT config_lookups_read(struct reader *r);
 RESULT config_sources_read(struct reader *r);
+/* After the domains: the lookup that has no block. */
+void config_system_lookup_add(struct config *cfg);
 RESULT config_listens_read(struct reader *r);
 RESULT config_domains_read(struct reader *r);
 RESULT config_logins_read(struct reader *r);

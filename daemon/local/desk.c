@@ -36,7 +36,7 @@ struct desk_job {
     bool damaged, running;
     struct part *parts;
     uint32_t count, parts_left;
-    struct desk_rcpt rcpts[JOB_RCPT_COUNT_MAX];
+    struct desk_rcpt *rcpts[JOB_RCPT_COUNT_MAX]; /* in the arena: most jobs have one */
 };
 
 static void queued_say(struct desk *desk, const struct msg *m)
@@ -123,8 +123,8 @@ static void part_fail(struct part *p, enum job_outcome outcome, const char *stat
     struct desk_job *job = p->job;
 
     for (uint32_t i = 0; i < job->count; i++)
-        if (job->rcpts[i].part == p && !job->rcpts[i].answered)
-            rcpt_say(job, &job->rcpts[i], outcome, status, why);
+        if (job->rcpts[i]->part == p && !job->rcpts[i]->answered)
+            rcpt_say(job, job->rcpts[i], outcome, status, why);
     part_end(p);
 }
 
@@ -159,9 +159,9 @@ static void part_begin(struct part *p, struct hand *hand)
     channel_send(
         to, &(struct msg){.kind = MSG_job_begin, .job_begin = {.job = p->id, .lane = job->lane, .head = job->head}});
     for (uint32_t i = 0; i < job->count; i++) {
-        if (job->rcpts[i].part != p)
+        if (job->rcpts[i]->part != p)
             continue;
-        channel_send(to, &(struct msg){.kind = MSG_job_rcpt, .job_rcpt = {.job = p->id, .rcpt = job->rcpts[i].rcpt}});
+        channel_send(to, &(struct msg){.kind = MSG_job_rcpt, .job_rcpt = {.job = p->id, .rcpt = job->rcpts[i]->rcpt}});
         count++;
     }
     if (job->first.size > 0)
@@ -265,12 +265,12 @@ static void job_run(struct desk_job *job)
     for (uint32_t i = 0; i < job->count && !job->damaged; i++) {
         uint8_t octets[LOCAL_PART_SIZE_MAX + OWNER_NAME_SIZE_MAX];
         struct buf name = BUF(octets);
-        struct result r = owner_name(job, &job->rcpts[i].rcpt, &name);
+        struct result r = owner_name(job, &job->rcpts[i]->rcpt, &name);
 
         if (is_ok(r) && owner_is_us(job, buf_bytes(&name)))
             buf_reset(&name);
         if (is_ok(r))
-            r = part_of(job, buf_bytes(&name), &job->rcpts[i].part);
+            r = part_of(job, buf_bytes(&name), &job->rcpts[i]->part);
         job->damaged = !is_ok(r);
     }
     if (job->damaged || job->count == 0)
@@ -284,8 +284,8 @@ static void job_run(struct desk_job *job)
 static struct desk_rcpt *rcpt_find(struct part *p, uint32_t n)
 {
     for (uint32_t i = 0; i < p->job->count; i++)
-        if (p->job->rcpts[i].part == p && p->job->rcpts[i].rcpt.n == n && !p->job->rcpts[i].answered)
-            return &p->job->rcpts[i];
+        if (p->job->rcpts[i]->part == p && p->job->rcpts[i]->rcpt.n == n && !p->job->rcpts[i]->answered)
+            return p->job->rcpts[i];
     return NULL;
 }
 
@@ -394,10 +394,14 @@ static void job_rcpt(struct desk *desk, const struct msg_job_rcpt *m)
 
     if (job == NULL || job->running || job->count == JOB_RCPT_COUNT_MAX)
         return;
-    if (is_ok(recipient_copy(&job->arena, &m->rcpt, &job->rcpts[job->count].rcpt)))
-        job->count++;
-    else
-        job->damaged = true;
+    void *memory = NULL;
+    struct result r = arena_take(&job->arena, sizeof(struct desk_rcpt), &memory);
+    struct desk_rcpt *at = memory;
+    if (is_ok(r))
+        r = recipient_copy(&job->arena, &m->rcpt, &at->rcpt);
+    if (is_ok(r))
+        job->rcpts[job->count++] = at;
+    job->damaged |= !is_ok(r);
 }
 
 static void job_body(struct desk *desk, const struct msg_job_body *m)

@@ -11,7 +11,7 @@
 #include "daemon/local/hand.h"
 
 enum {
-    DESK_SLOTS = 64, /* jobs at once */
+    DESK_SLOTS = 256, /* jobs at once: what waits together is synced together */
     PART_MAILBOX_MS = 300000,
     PART_FILE_MS = 420000, /* mbox: with its wait for locks */
     PART_COMMAND_GRACE_MS = 60000,

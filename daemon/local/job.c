@@ -42,7 +42,7 @@ struct local_job {
     uint32_t count, start_at;
     uint32_t committing; /* targets that are ready or in a commit */
     struct loop_hook work;
-    struct target targets[JOB_RCPT_COUNT_MAX];
+    struct target *targets[JOB_RCPT_COUNT_MAX]; /* in the arena: most jobs have one */
 };
 
 static struct local_job *job_find(struct local *local, struct job_id id)
@@ -60,8 +60,8 @@ static void job_free(struct local_job *job)
     struct local_job **at = &local->jobs;
 
     for (uint32_t i = 0; i < job->count; i++)
-        if (job->targets[i].open)
-            mailbox_abandon(&job->targets[i].box);
+        if (job->targets[i]->open)
+            mailbox_abandon(&job->targets[i]->box);
     program_stop(&job->program);
     loop_hook_drop(local->loop, &job->work);
     while (*at != job)
@@ -255,7 +255,7 @@ static RESULT target_open(struct local_job *job, struct target *t)
 static void body_write(struct local_job *job, struct bytes body)
 {
     for (uint32_t i = 0; i < job->count; i++) {
-        struct target *t = &job->targets[i];
+        struct target *t = job->targets[i];
         struct result r;
 
         if (!t->open)
@@ -272,7 +272,7 @@ static bool job_wants_body(const struct local_job *job)
     if (job->body_offset >= job->head.body_size)
         return false;
     for (uint32_t i = 0; i < job->count; i++)
-        if (job->targets[i].open)
+        if (job->targets[i]->open)
             return true;
     return false;
 }
@@ -317,7 +317,7 @@ static void target_report(struct local_job *job, const struct target *t)
 static void on_program_ended(void *owner, const struct program_fate *fate)
 {
     struct local_job *job = owner;
-    struct target *t = &job->targets[job->start_at - 1];
+    struct target *t = job->targets[job->start_at - 1];
 
     job->program = NULL; /* it frees itself */
     mailbox_abandon(&t->box);
@@ -357,7 +357,7 @@ static void on_work(void *ctx)
     struct local_job *job = ctx;
 
     while (job->start_at < job->count) {
-        struct target *t = &job->targets[job->start_at++];
+        struct target *t = job->targets[job->start_at++];
 
         if (t->open && !t->spooled) {
             *job->local->ready_end = t;
@@ -460,8 +460,10 @@ static void on_commit(void *ctx)
 {
     struct local *local = ctx;
 
-    while (local->ready != NULL && local->commit_count < LOCAL_COMMITS) { /* the end of one asks again */
-        uint32_t free_count = LOCAL_COMMITS - local->commit_count;
+    uint32_t commits = local->owner->name[0] != 0 ? LOCAL_COMMITS_OF_USER : LOCAL_COMMITS;
+
+    while (local->ready != NULL && local->commit_count < commits) { /* the end of one asks again */
+        uint32_t free_count = commits - local->commit_count;
         uint32_t share = (local->ready_count + free_count - 1) / free_count;
 
         if (commit_begin(local, share < LOCAL_COMMIT_MAX ? share : LOCAL_COMMIT_MAX))
@@ -508,11 +510,16 @@ void local_job_rcpt(struct local *local, const struct msg_job_rcpt *m)
 
     if (job == NULL || job->running || job->count == JOB_RCPT_COUNT_MAX)
         return;
-    job->targets[job->count].job = job;
-    if (is_ok(recipient_copy(&job->arena, &m->rcpt, &job->targets[job->count].rcpt)))
-        job->count++;
-    else
-        job->damaged = true;
+    void *memory = NULL;
+    struct result r = arena_take(&job->arena, sizeof(struct target), &memory);
+    struct target *t = memory;
+    if (is_ok(r)) {
+        t->job = job;
+        r = recipient_copy(&job->arena, &m->rcpt, &t->rcpt);
+    }
+    if (is_ok(r))
+        job->targets[job->count++] = t;
+    job->damaged |= !is_ok(r);
 }
 
 void local_job_body(struct local *local, const struct msg_job_body *m)
@@ -543,7 +550,7 @@ void local_job_run(struct local *local, struct job_id id)
     }
     job->running = true;
     for (uint32_t i = 0; i < job->count; i++) {
-        struct target *t = &job->targets[i];
+        struct target *t = job->targets[i];
         struct result r;
 
         r = target_open(job, t);

@@ -17,6 +17,7 @@ enum {
     LOCAL_ARENA_SIZE_MAX = 8 * 1024 * 1024, /* JOB_RCPT_COUNT_MAX recipients with their last replies */
     LOCAL_COMMIT_MAX = 16,                  /* mailboxes in one commit */
     LOCAL_COMMITS = 8,                      /* under way at once: the file system makes one journal commit of them */
+    LOCAL_COMMITS_OF_USER = 2,              /* in the hand of a user of the host: there are other hands beside it */
 };
 
 struct local_job;

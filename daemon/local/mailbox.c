@@ -1,4 +1,4 @@
-/* (M1) A file is linked into `new` only after its content is on the disk: whoever sees the name sees the whole message, also after
+/* (M1) A file is moved into `new` only after its content is on the disk: whoever sees the name sees the whole message, also after
  *      a power cut, so a name that is taken means that the message is there.
  * (M2) Success is said only after the name is on the disk. */
 #include "daemon/local/mailbox.h"
@@ -138,31 +138,28 @@ static void ancestors_sync(int dir_fd)
     }
 }
 
-static RESULT maildir_open(const char *path, int *dir_fd_out)
+/* tmp, new and cur, where they are missing; the names above must last as long as the message below them. */
+static RESULT parts_make(int dir_fd)
 {
     static const char *const PARTS[] = {"tmp", "new", "cur"};
+
+    for (size_t i = 0; i < COUNT_OF(PARTS); i++)
+        if (mkdirat(dir_fd, PARTS[i], FOLDER_MODE) != 0 && errno != EEXIST)
+            return FAIL_SYS(errno, "a folder of the mailbox cannot be made");
+    ancestors_sync(dir_fd);
+    return OK;
+}
+
+static RESULT maildir_open(const char *path, int *dir_fd_out)
+{
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool made = false;
 
     if (fd < 0 && errno == ENOENT) {
         TRY(folders_make(path));
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        made = true;
     }
     if (fd < 0)
         return FAIL_SYS(errno, "the mailbox cannot be opened");
-    for (size_t i = 0; i < COUNT_OF(PARTS); i++) {
-        if (mkdirat(fd, PARTS[i], FOLDER_MODE) == 0) {
-            made = true;
-        } else if (errno != EEXIST) {
-            struct result r = FAIL_SYS(errno, "a folder of the mailbox cannot be made");
-
-            close(fd);
-            return r;
-        }
-    }
-    if (made) /* the names above must last as long as the message below them */
-        ancestors_sync(fd);
     *dir_fd_out = fd;
     return OK;
 }
@@ -199,7 +196,13 @@ static RESULT tmp_make(struct mailbox *box)
     box->device = st.st_dev;
     box->inode = st.st_ino;
     snprintf(box->tmp_name, sizeof box->tmp_name, "tmp/%s.%dQ%" PRIu64, box->name, (int)getpid(), ++count);
-    box->fd = openat(box->dir_fd, box->tmp_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    for (unsigned tries = 0; tries < 2 && box->fd < 0; tries++) {
+        if (tries > 0)
+            TRY(parts_make(box->dir_fd));
+        box->fd = openat(box->dir_fd, box->tmp_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+        if (box->fd < 0 && errno != ENOENT)
+            break;
+    }
     return box->fd >= 0 ? OK : FAIL_SYS(errno, "a file cannot be made in tmp");
 }
 
@@ -282,8 +285,17 @@ static RESULT file_sync(struct mailbox *box)
     return fsync(box->fd) == 0 ? OK : FAIL_SYS(errno, "the message cannot be synced");
 }
 
-/* link fails where the name is taken and rename would replace; not every file system can link. */
-static RESULT file_link(struct mailbox *box)
+/* One change of the folders where a link and the end of the name in tmp are two. False: not here. */
+static bool file_rename(struct mailbox *box, const char *new)
+{
+    if (renameat2(box->dir_fd, box->tmp_name, box->dir_fd, new, RENAME_NOREPLACE) != 0)
+        return errno == EEXIST;
+    box->tmp_name[0] = 0;
+    return true;
+}
+
+/* Link fails where the name is taken and rename would replace; not every file system can link, or refuse to replace. */
+static RESULT file_move(struct mailbox *box)
 {
     char new[MAILBOX_NAME_SIZE_MAX + 64];
     int fd = box->fd;
@@ -292,7 +304,16 @@ static RESULT file_link(struct mailbox *box)
     if (close(fd) != 0) /* a network file system tells here that it is full */
         return FAIL_SYS(errno, "the message cannot be closed");
     snprintf(new, sizeof new, "new/%s,S=%" PRIu64 ",W=%" PRIu64, box->name, box->size, box->size + box->line_count);
-    if (linkat(box->dir_fd, box->tmp_name, box->dir_fd, new, 0) == 0 || errno == EEXIST) /* (M1) */
+    if (file_rename(box, new)) /* (M1) */
+        return OK;
+    if (errno == ENOENT) { /* tmp is there, new is not */
+        TRY(parts_make(box->dir_fd));
+        if (file_rename(box, new))
+            return OK;
+    }
+    if (errno != EINVAL && errno != ENOSYS)
+        return FAIL_SYS(errno, "the message cannot be moved into new");
+    if (linkat(box->dir_fd, box->tmp_name, box->dir_fd, new, 0) == 0 || errno == EEXIST)
         return OK;
     if (faccessat(box->dir_fd, new, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
         renameat(box->dir_fd, box->tmp_name, box->dir_fd, new) == 0)
@@ -320,12 +341,13 @@ static void each(struct commit *c, struct result (*step)(struct mailbox *box))
 static RESULT fits(struct mailbox *box)
 {
     TRY(mailbox_flush(box));
-    return quota_check(box->dir_fd, box->size);
+    return quota_check(box->dir_fd, box->size, &box->counted);
 }
 
 static RESULT count_in(struct mailbox *box)
 {
-    quota_add(box->dir_fd, box->size);
+    if (box->counted)
+        quota_add(box->dir_fd, box->size);
     return OK;
 }
 
@@ -340,7 +362,7 @@ void mailbox_commit_all(struct mailbox *const boxes[], size_t count, struct resu
         if (is_ok(results[i]))
             (void)sync_file_range(boxes[i]->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     each(&c, file_sync);
-    each(&c, file_link);
+    each(&c, file_move);
     for (size_t i = 0; i < count; i++)
         if (is_ok(results[i]))
             results[i] = folder_sync_once(&c, i);

@@ -1,4 +1,4 @@
-/* mailbox: messages into Maildirs: tmp, write, sync, link into new, sync of the folder, unlink of tmp.
+/* mailbox: messages into Maildirs: tmp, write, sync, move into new over nothing that is there, sync of the folder.
  *
  * For: the jobs of a hand. Not for: choosing the mailbox, replies.
  *   TRY(mailbox_path_put(&path, template, local_part, domain));
@@ -8,7 +8,7 @@
  * After a commit the message survives a power cut; before it, nothing of it is in `new`. Line ends become LF, as readers
  * of Maildirs expect (docs/decisions). Missing folders are made, mode 0700.
  * A delivery has one name for ever, made from the message and the recipient: when it is done a second time, after a crash, the
- * link finds its name taken and that is as good as done. A reader may have moved the file to `cur` meanwhile, so a `suspect`
+ * move finds its name taken and that is as good as done. A reader may have moved the file to `cur` meanwhile, so a `suspect`
  * delivery looks for its name first.
  * CODE_IO with errno from every step; the caller then abandons. Threads: mailbox_commit_all may run in a thread of its own, for
  * boxes that nobody else looks at meanwhile. */
@@ -25,6 +25,7 @@ struct mailbox {
     bool cr;                   /* the last octet was a CR whose fate the next one decides */
     uint64_t size, line_count; /* in the file: the sizes S= and W= of its name come from these */
     bool there;                /* it has been delivered before */
+    bool counted;              /* the Maildir has a quota's file */
     uint64_t device, inode;    /* of the Maildir: its folder is synced once for all of a commit */
     char name[MAILBOX_NAME_SIZE_MAX], tmp_name[MAILBOX_NAME_SIZE_MAX + 40];
 };

@@ -69,11 +69,12 @@ bool quota_has_room(struct bytes text, uint64_t size)
            (count_max <= 0 || messages < count_max);
 }
 
-RESULT quota_check(int dir_fd, uint64_t size)
+RESULT quota_check(int dir_fd, uint64_t size, bool *counted_out)
 {
     uint8_t room[QUOTA_SIZE_MAX];
     int fd = openat(dir_fd, "maildirsize", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
+    *counted_out = fd >= 0;
     if (fd < 0)
         return OK;
     ssize_t got = read(fd, room, sizeof room);

@@ -18,6 +18,8 @@ const struct backend *backend_of(enum lookup_kind kind)
         return &BACKEND_DOVECOT;
     case LOOKUP_CALLAHEAD:
         return &BACKEND_CALLAHEAD;
+    case LOOKUP_SYSTEM:
+        return &BACKEND_SYSTEM;
 #ifdef MANSIO_CDB
     case LOOKUP_CDB:
         return &BACKEND_CDB;

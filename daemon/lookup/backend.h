@@ -28,7 +28,7 @@ struct backend {
 };
 
 extern const struct backend BACKEND_TEXT, BACKEND_LMDB, BACKEND_CDB, BACKEND_PCRE, BACKEND_SQLITE, BACKEND_POSTGRESQL,
-    BACKEND_LDAP, BACKEND_DOVECOT, BACKEND_CALLAHEAD;
+    BACKEND_LDAP, BACKEND_DOVECOT, BACKEND_CALLAHEAD, BACKEND_SYSTEM;
 
 /* NULL when this program was built without its library. */
 const struct backend *backend_of(enum lookup_kind kind);

@@ -159,6 +159,20 @@ static bool item_has(struct sought *s, struct bytes item, struct bytes name)
     return false;
 }
 
+/* Whether he is a user of this host. */
+static enum book_answer system_user_ask(struct sought *s, struct bytes name)
+{
+    const struct book *b = s->book;
+    struct book_doubt doubt = {false, false};
+    struct card *card;
+
+    if (name.size == 0)
+        return BOOK_UNKNOWN;
+    enum card_state state = card_ask(b, b->cfg->system_lookup, name, &card, &doubt);
+    s->doubt.waits = s->doubt.waits || doubt.waits;
+    return state == CARD_FOUND ? BOOK_FINAL : state == CARD_MISSING ? BOOK_UNKNOWN : BOOK_BROKEN;
+}
+
 /* Whether the domain lists its users and this is one of them; BOOK_UNKNOWN when it lists them and it is not. */
 static enum book_answer user_ask(struct sought *s, struct bytes name)
 {
@@ -166,7 +180,7 @@ static enum book_answer user_ask(struct sought *s, struct bytes name)
     bool broken_before = s->doubt.broken;
 
     if (d->users.count == 0)
-        return d->system_users && s->book->system_user != NULL ? s->book->system_user(name) : BOOK_FINAL;
+        return d->system_users && s->book->cards != NULL ? system_user_ask(s, name) : BOOK_FINAL;
     s->doubt.broken = false;
     for (size_t i = 0; i < d->users.count; i++)
         if (item_has(s, d->users.items[i], name)) {

@@ -41,9 +41,8 @@ enum book_answer {
 
 struct book {
     struct book_page *pages;
-    const struct config *cfg;                           /* with `cards` */
-    struct cards *cards;                                /* NULL: the configuration has no lookups */
-    enum book_answer (*system_user)(struct bytes name); /* of domains with system_users: FINAL, UNKNOWN or BROKEN */
+    const struct config *cfg; /* with `cards` */
+    struct cards *cards;      /* NULL: the configuration has no lookups */
 };
 
 struct book_page *book_find(const struct book *b, struct bytes path, enum alias_form form, bool users);

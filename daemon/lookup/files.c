@@ -3,7 +3,6 @@
 #include "daemon/lookup/files.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -209,19 +208,4 @@ void files_fini(struct book *b)
         mem_free(b->pages);
         b->pages = next;
     }
-}
-
-enum book_answer files_system_user(struct bytes name)
-{
-    char text[LOCAL_PART_SIZE_MAX + 1];
-
-    if (name.size == 0 || name.size >= sizeof text || bytes_index(name, 0) != BYTES_NOT_FOUND)
-        return BOOK_UNKNOWN;
-    for (size_t i = 0; i < name.size; i++)
-        text[i] = (char)octet_lower(name.data[i]);
-    text[name.size] = 0;
-    errno = 0;
-    if (getpwnam(text) != NULL)
-        return BOOK_FINAL;
-    return errno == 0 || errno == ENOENT || errno == ESRCH ? BOOK_UNKNOWN : BOOK_BROKEN;
 }

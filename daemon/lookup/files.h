@@ -16,7 +16,5 @@ RESULT files_want(struct book *b, const struct config *cfg);
 /* What cannot be read or has an error is logged once for each of its states. */
 void files_refresh(struct book *b);
 void files_fini(struct book *b);
-/* For book.system_user: whether the user database of the host knows the name, in lower case. */
-enum book_answer files_system_user(struct bytes name);
 
 #endif

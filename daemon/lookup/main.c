@@ -321,7 +321,6 @@ int lookup_main(struct process *p)
     struct lookup l = {.process = p, .loop = process_loop(p), .cfg = process_config(p)};
 
     l.desk.book = &l.book;
-    l.book.system_user = files_system_user;
     l.desk.cfg = l.book.cfg = l.cfg;
     struct result r = files_want(&l.book, l.cfg);
     if (is_ok(r))

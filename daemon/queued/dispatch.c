@@ -94,14 +94,18 @@ static bool standby_call(struct engine *e, struct walltime now)
 
 void dispatch_slots_changed(struct engine *e)
 {
-    uint32_t slots = 0;
+    uint32_t slots = 0, local_slots = 0;
 
-    for (struct engine_peer *p = e->peers; p != NULL; p = p->next)
+    for (struct engine_peer *p = e->peers; p != NULL; p = p->next) {
         if (p->role == ROLE_OUTBOUND || p->role == ROLE_LOCAL || p->role == ROLE_LOOKUP)
             slots += p->slots;
-    scheduler_configure(e->scheduler,
-        &(struct scheduler_config){
-            .lane_slots_max = e->cfg->limits.connections_per_lane, .slots_max = slots, .backoff = e->cfg->retry});
+        if (p->role == ROLE_LOCAL)
+            local_slots += p->slots;
+    }
+    scheduler_configure(e->scheduler, &(struct scheduler_config){.lane_slots_max = e->cfg->limits.connections_per_lane,
+                                          .local_slots_max = local_slots,
+                                          .slots_max = slots,
+                                          .backoff = e->cfg->retry});
 }
 
 static void job_free(struct job *job)

@@ -7,12 +7,13 @@ import glob
 import mailbox
 import os
 import random
-import time
 
 import support  # noqa: F401
 from case import Case, main, need_root
 from ports import free_port
 from waiting import wait_until
+
+LOG_OF_A_RUN = 100_000  # octets; within them is the moment of the kill
 
 ZONE = """
 far IN MX 10 mx.far
@@ -130,7 +131,8 @@ class Program(Case):
         kills = 0
         for run in range(runs):
             wait_until(lambda: self.sent(m, run), 30, "a server that takes mail")
-            time.sleep(chance.uniform(0, 0.5))
+            begun, some = os.path.getsize(m.log_path), chance.randrange(LOG_OF_A_RUN)
+            wait_until(lambda: os.path.getsize(m.log_path) > begun + some or not m.list(), 30, "a part of the deliveries")
             if m.kill(chance.choice(("queued", "local", "lookup", "queued", "local"))):
                 kills += 1
             m.wait_ready()
@@ -138,7 +140,7 @@ class Program(Case):
                 m.stop(check=False)
                 m.start()
             wait_until(lambda: m.pids("queued") and m.pids("local"), 30, "the processes")
-            time.sleep(0.3)
+            wait_until(lambda: m.queuectl("count").returncode == 0, 30, "queued, which answers")
         wait_until(lambda: m.has("queuectl") and m.queuectl("--json", "list").stdout == "", 120, m.log_tail)
         copies = collections.Counter()
         for x in self.far.messages:

@@ -34,6 +34,7 @@ int __real_syncfs(int fd);
 int __real_close(int fd);
 int __real_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
 int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
+int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __real_unlinkat(int dir, const char *path, int flags);
 int __wrap_openat(int dir, const char *path, int flags, ...);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
@@ -42,6 +43,7 @@ int __wrap_syncfs(int fd);
 int __wrap_close(int fd);
 int __wrap_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
 int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __wrap_unlinkat(int dir, const char *path, int flags);
 
 void files_begin(const char *root)
@@ -324,6 +326,16 @@ int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
     if (files.root[0] == 0)
         return __real_renameat(from_dir, from, to_dir, to);
     int rc = name_step(from_dir, from) ? __real_renameat(from_dir, from, to_dir, to) : -1;
+    if (rc == 0)
+        copy_look(to_dir, to);
+    return rc;
+}
+
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (files.root[0] == 0)
+        return __real_renameat2(from_dir, from, to_dir, to, flags);
+    int rc = name_step(from_dir, from) ? __real_renameat2(from_dir, from, to_dir, to, flags) : -1;
     if (rc == 0)
         copy_look(to_dir, to);
     return rc;

@@ -1,7 +1,7 @@
 /* edge_files: the file system under the Maildirs and programs of the simulation: real files in the run's folder, whose every
  * step may fail or be the last one of the process that makes it.
  *
- * For: house_back.c and run.c. The calls of daemon/local (openat, write, fsync, linkat, unlinkat, close; execvp and mbox_append
+ * For: house_back.c and run.c. The calls of daemon/local (openat, write, fsync, linkat, renameat2, unlinkat, close; execvp and mbox_append
  * in the helpers) come here through the linker's --wrap. Each new name in a folder `new` is a copy of a letter: it is read
  * and told to the ledger. Checked on the way: a file is synced before it gets its name, and its folder after it.
  *   files_begin(root);  files_crash_in(7, false);  files_full_until(at);  ...  files_end(); */

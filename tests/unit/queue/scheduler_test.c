@@ -164,6 +164,29 @@ static void slow_start_is_quick(void **state)
     scheduler_free(&s);
 }
 
+/* Nobody is called there: its bound is what the process takes, not that of connections. */
+static void the_lane_of_mailboxes_has_a_bound_of_its_own(void **state)
+{
+    struct scheduler_config cfg = config_plain();
+    struct scheduler *s;
+
+    (void)state;
+    cfg.local_slots_max = 256;
+    s = scheduler_new(&cfg, 7);
+    scheduler_tick(s, at(0));
+    due(s, "local", 0);
+    due(s, "lmtp:unix:/s", 0);
+    for (unsigned n = 0; n < 4000; n++) {
+        run(s, 1000, at(0));
+        scheduler_finished(s, lane(s, "local"), at(0), LANE_OK, BYTES_NONE);
+        scheduler_finished(s, lane(s, "lmtp:unix:/s"), at(0), LANE_OK, BYTES_NONE);
+    }
+    run(s, 1000, at(0));
+    assert_in_range(view(s, "local").in_flight, 100, 256);
+    assert_int_equal(view(s, "lmtp:unix:/s").in_flight, 20);
+    scheduler_free(&s);
+}
+
 static void the_healthy_steady_state_saves_nothing(void **state)
 {
     struct scheduler *s = make(0);
@@ -767,6 +790,7 @@ int main(void)
         cmocka_unit_test(work_runs_when_it_is_due),
         cmocka_unit_test(an_empty_lane_is_not_asked_without_end),
         cmocka_unit_test(slow_start_is_quick),
+        cmocka_unit_test(the_lane_of_mailboxes_has_a_bound_of_its_own),
         cmocka_unit_test(the_healthy_steady_state_saves_nothing),
         cmocka_unit_test(a_lane_that_never_filled_its_slots_learns_nothing),
         cmocka_unit_test(a_full_host_halves_the_lane_without_stopping_it),
