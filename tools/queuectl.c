@@ -20,7 +20,7 @@ static const char USAGE[] =
     "  lanes [GLOB]               next hops: what works, waits, fails\n"
     "  lanes suspend|resume LANE, lanes limit LANE concurrency=N\n"
     "  pause|unpause accepting|delivering\n"
-    "  route ADDRESS              where mail for it would go\n"
+    "  route ADDRESS [from=SENDER]  where mail for it would go\n"
     "  stats                      sizes and counts\n"
     "  metrics                    the same and more, as Prometheus text\n"
     "  top                        the whole, live on the screen; watch follows the log\n"
@@ -91,7 +91,7 @@ static const struct verb verbs[] = {
     {"lanes", 0, 3, false},
     {"pause", 1, 1, false},
     {"unpause", 1, 1, false},
-    {"route", 1, 1, false},
+    {"route", 1, 2, false},
     {"metrics", 0, 0, false},
     {"stats", 0, 0, false},
     {"fsck", 0, 0, false},
@@ -167,7 +167,7 @@ static enum tool_exit verb_run(const struct tool *t, const struct verb *v, char 
     if (strcmp(v->name, "metrics") == 0)
         return tool_metrics(t);
     if (strcmp(v->name, "route") == 0)
-        return tool_route(t, args[0]);
+        return tool_route(t, args, count);
     if (strcmp(v->name, "stats") == 0)
         return tool_stats(t);
     if (strcmp(v->name, "user") == 0)

@@ -42,7 +42,8 @@ enum tool_exit tool_lanes(const struct tool *t, char *const *args, size_t count)
 enum tool_exit tool_ban(const struct tool *t, char *const *args, size_t count);
 enum tool_exit tool_pause(const struct tool *t, bool pause, const char *what);
 enum tool_exit tool_metrics(const struct tool *t);
-enum tool_exit tool_route(const struct tool *t, const char *address);
+/* An address, and perhaps from=SENDER. */
+enum tool_exit tool_route(const struct tool *t, char *const *args, size_t count);
 enum tool_exit tool_explain(const struct tool *t, char *const *args, size_t count);
 /* Ids, Message-IDs and addresses. */
 enum tool_exit tool_trace(const struct tool *t, char *const *args, size_t count);

@@ -139,33 +139,56 @@ static void route_print(const struct tool *t, const char *address, const struct 
     json_decref(answer);
 }
 
-enum tool_exit tool_route(const struct tool *t, const char *address)
+/* The address with its domain in lower case and as A-labels; of a bare name, origin's. `whole` is empty when it has no local part. */
+static RESULT path_put(const struct tool *t, struct bytes path, struct buf *whole, struct buf *domain)
 {
-    uint8_t ascii_room[DOMAIN_SIZE_MAX + 1], lower_room[DOMAIN_SIZE_MAX + 1], lane_room[LANE_NAME_SIZE_MAX];
-    uint8_t whole_room[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
-    struct buf ascii = BUF(ascii_room), lower = BUF(lower_room), lane = BUF(lane_room), whole = BUF(whole_room);
-    struct bytes path = bytes_of(address), domain;
+    uint8_t room[DOMAIN_SIZE_MAX + 1];
+    struct buf lower = BUF(room);
     ptrdiff_t at = bytes_rindex(path, '@');
+    struct bytes name = at < 0 ? t->cfg->origin : bytes_after(path, (size_t)at + 1);
+
+    for (size_t i = 0; i < name.size; i++)
+        TRY(buf_put_octet(&lower, octet_lower(name.data[i])));
+    if (bytes_has_8bit(buf_bytes(&lower)))
+        TRY(idna_to_ascii(buf_bytes(&lower), domain));
+    else
+        TRY(buf_put(domain, buf_bytes(&lower)));
+    if (at <= 0 && (at == 0 || path.size == 0))
+        return OK;
+    TRY(buf_put(whole, at < 0 ? path : bytes_head(path, (size_t)at)));
+    TRY(buf_put_octet(whole, '@'));
+    return buf_put(whole, buf_bytes(domain));
+}
+
+enum tool_exit tool_route(const struct tool *t, char *const *args, size_t count)
+{
+    static const struct bytes from = BYTES_INIT("from=");
+    uint8_t domain_room[DOMAIN_SIZE_MAX + 1], lane_room[LANE_NAME_SIZE_MAX], sender_domain_room[DOMAIN_SIZE_MAX + 1];
+    uint8_t whole_room[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX], sender_room[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
+    struct buf domain = BUF(domain_room), lane = BUF(lane_room), whole = BUF(whole_room), sender = BUF(sender_room),
+               sender_domain = BUF(sender_domain_room);
     struct route_choice choice;
     struct result r = OK;
 
-    domain = at < 0 ? t->cfg->origin : bytes_after(path, (size_t)at + 1);
-    for (size_t i = 0; i < domain.size && is_ok(r); i++)
-        r = buf_put_octet(&lower, octet_lower(domain.data[i]));
-    domain = buf_bytes(&lower);
-    if (is_ok(r) && bytes_has_8bit(domain)) {
-        r = idna_to_ascii(domain, &ascii);
-        domain = buf_bytes(&ascii);
+    if (count > 1 && !bytes_starts(bytes_of(args[1]), from)) {
+        fprintf(stderr, "%s: route wants an address, and perhaps from=SENDER\n", t->program);
+        return TOOL_USAGE;
     }
+    if (count > 1 && args[1][from.size] != 0) /* from= alone is the null reverse-path */
+        r = path_put(t, bytes_after(bytes_of(args[1]), from.size), &sender, &sender_domain);
     if (is_ok(r))
-        r = at <= 0 || !is_ok(buf_put(&whole, bytes_head(path, (size_t)at + 1))) || !is_ok(buf_put(&whole, domain))
-                ? route_choose(&t->cfg->routes, domain, &lane, &choice)
-                : route_choose_for(&t->cfg->routes, buf_bytes(&whole), BYTES_NONE, &lane, &choice);
+        r = path_put(t, bytes_of(args[0]), &whole, &domain);
+    if (is_ok(r))
+        r = whole.size == 0 ? route_choose(&t->cfg->routes, buf_bytes(&domain), &lane, &choice)
+                            : route_choose_for(&t->cfg->routes, buf_bytes(&whole), buf_bytes(&sender), &lane, &choice);
     if (!is_ok(r)) {
         fprintf(stderr, "%s: %s\n", t->program, r.why);
         return TOOL_USAGE;
     }
-    route_print(t, address, &choice);
+    route_print(t, args[0], &choice);
+    if (t->cfg->route_lookups.count > 0 && (choice.route == NULL || !choice.route->is_domain))
+        fprintf(stderr, "%s: unless a lookup of route_lookups knows another route: the daemon asks these first\n",
+            t->program);
     return tool_finish(t, TOOL_OK);
 }
 

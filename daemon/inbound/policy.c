@@ -71,6 +71,23 @@ static bool user_is_listed(const struct config_domain *domain, struct bytes loca
     return false;
 }
 
+/* A route for this very address wins over the block of its domain, and over its aliases. */
+static bool address_refused(
+    const struct config *cfg, const struct address *path, struct bytes ascii_domain, struct policy_verdict *verdict)
+{
+    uint8_t lane[LANE_NAME_SIZE_MAX], octets[ADDRESS_SIZE_MAX + DOMAIN_SIZE_MAX];
+    struct buf lane_room = BUF(lane), whole = BUF(octets);
+    struct route_choice choice;
+
+    if (!is_ok(buf_put(&whole, path->local_part)) || !is_ok(buf_put_octet(&whole, '@')) ||
+        !is_ok(buf_put(&whole, ascii_domain)) ||
+        !is_ok(route_choose_for(&cfg->routes, buf_bytes(&whole), BYTES_NONE, &lane_room, &choice)) ||
+        choice.kind != ROUTE_CHOICE_ERROR || bytes_index(choice.route->pattern, '@') == BYTES_NOT_FOUND)
+        return false;
+    refuse(verdict, error_reply(&choice.route->target), "route_error");
+    return true;
+}
+
 /* A place that is not ours: only for those who may relay, and not where the operator's routes say no. */
 static void judge_elsewhere(
     const struct config *cfg, bool may_relay, struct bytes domain, struct policy_verdict *verdict)
@@ -116,6 +133,9 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
         return;
     }
     domain = config_domain_find(cfg, ascii_domain);
+    if (!role && (domain != NULL || cfg->hosted != NULL || may_relay) &&
+        address_refused(cfg, path, ascii_domain, verdict_out))
+        return;
     if (domain == NULL && cfg->hosted != NULL) {
         verdict_out->ask = true;
         return;

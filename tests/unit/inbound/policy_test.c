@@ -14,6 +14,10 @@ static const char CONFIG[] =
     "domain \"listed.example\" { deliver = \"maildir\" maildir = \"/m/%u\" users = { \"alice\", \"Bob\" } }\n"
     "domain \"relayed.example\" { deliver = \"relay:[192.0.2.9]:25\" }\n"
     "domain \"closed.example\" { deliver = \"error:5.2.1 gone away\" }\n"
+    "route \"gone@example.org\" { via = \"error:5.1.6 he has moved\" }\n"
+    "route \"postmaster@listed.example\" { via = \"error:5.1.1 nobody\" }\n"
+    "route \"spam@elsewhere.example\" { via = \"error:5.7.1 not there\" }\n"
+    "route \"from:@example.org\" { via = \"error:5.7.1 it may not write\" }\n"
     "route \"dead.example\" { via = \"error:5.1.2 no mail there\" }\n";
 
 static struct config *cfg;
@@ -61,6 +65,9 @@ static void judges(void **state)
         {"postmaster where users are listed", "<PostMaster@listed.example>", false, 0, {0},
             "PostMaster@listed.example"},
         {"bare postmaster", "<postmaster>", false, 0, {0}, "postmaster@example.org"},
+        {"address that a route refuses", "<gone@example.org>", false, 550, {5, 1, 6}, NULL},
+        {"the same in capitals", "<Gone@Example.ORG>", false, 550, {5, 1, 6}, NULL},
+        {"address elsewhere that a route refuses", "<spam@elsewhere.example>", true, 550, {5, 7, 1}, NULL},
         {"closed domain", "<x@closed.example>", false, 550, {5, 2, 1}, NULL},
         {"postmaster of a closed domain", "<postmaster@closed.example>", false, 0, {0}, "postmaster@closed.example"},
         {"route that refuses, friend", "<x@dead.example>", true, 550, {5, 1, 2}, NULL},
