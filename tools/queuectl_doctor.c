@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dns/message.h"
 #include "tools/ask.h"
 #include "tools/render.h"
 
@@ -22,6 +23,7 @@ enum {
     SYNC_FAST_US = 20, /* no disk acknowledges a flush that fast */
     CERTIFICATE_SOON_DAYS = 21,
     YEAR_2024 = 1704067200,
+    MX_QUESTION_ID = 0x4d78,
 };
 
 enum verdict { WELL, WARNING, PROBLEM };
@@ -138,7 +140,7 @@ static bool server_first(const struct doctor *d, char *address, size_t size, uin
     return found;
 }
 
-enum { DNS_HEAD_SIZE = 12, DNS_AD = 0x20, DNS_RCODE = 0x0f, DNS_SERVFAIL = 2, ASK_SOA = 6, ASK_A = 1 };
+enum { DNS_HEAD_SIZE = 12, DNS_AD = 0x20, DNS_RCODE = 0x0f, RCODE_SERVFAIL = 2, ASK_SOA = 6, ASK_A = 1 };
 
 /* Id, RD and AD, one question and one OPT record with DO (RFC 6891, RFC 3225). 0: the name does not fit. */
 static size_t question_make(const char *name, uint8_t type, uint8_t out[512])
@@ -204,13 +206,78 @@ static void dane_check(struct doctor *d, const struct addrinfo *to)
         why = "not live: the resolver does not vouch for a name in a signed zone";
     else if (plain.vouched)
         why = "not live: the resolver vouches for a name in an unsigned zone";
-    else if (broken.came && broken.rcode != DNS_SERVFAIL)
+    else if (broken.came && broken.rcode != RCODE_SERVFAIL)
         why = "not live: the resolver believes a zone whose signatures are broken";
     else
         why = NULL;
     finding(d, "dane", why == NULL ? WELL : WARNING,
         why == NULL ? "live: signed zones are vouched for, unsigned ones are not, broken ones give no answer" : why,
         "run a validating resolver on this host, name it in dns { servers }, and set trust_ad = true");
+}
+
+/* --- domains that others keep --- */
+
+static void mx_ask(const struct addrinfo *to, struct bytes domain, struct dns_answer *answer)
+{
+    uint8_t asked[DNS_QUESTION_SIZE_MAX], packet[DNS_UDP_SIZE];
+    struct dns_question question = {.type = DNS_TYPE_MX, .id = MX_QUESTION_ID, .recursion = true, .edns = true};
+    struct buf out = BUF(asked);
+    ssize_t size = -1;
+    int fd = -1;
+
+    dns_answer_fail(answer, DNS_TYPE_MX, DNS_BAD_NAME);
+    if (!is_ok(dns_name_set(&question.name, domain)) || !is_ok(dns_question_put(&out, &question)))
+        return;
+    dns_answer_fail(answer, DNS_TYPE_MX, DNS_TIMEOUT);
+    fd = socket(to->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, to->ai_addr, to->ai_addrlen) == 0 && send(fd, asked, out.size, 0) > 0 &&
+        poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, ANSWER_WAIT_MS) == 1)
+        size = recv(fd, packet, sizeof packet, 0);
+    if (fd >= 0)
+        close(fd);
+    if (size > 0)
+        dns_answer_parse(&question, (struct bytes){packet, (size_t)size}, answer);
+}
+
+/* Mail for it goes to the better hosts of its own MX list: we must be in the list, and not at its head. */
+static void backup_check(struct doctor *d, const struct addrinfo *to, struct bytes domain)
+{
+    struct bytes host = d->t->cfg->hostname;
+    struct dns_answer answer;
+    bool listed = false;
+    unsigned better = 0;
+    char text[768];
+
+    mx_ask(to, domain, &answer);
+    if (answer.status != DNS_OK) {
+        (void)snprintf(text, sizeof text, "%.*s: its MX hosts cannot be looked up: %s", BYTES_ARG(domain),
+            dns_status_text(answer.status));
+        finding(d, "backup-mx", WARNING, text,
+            "see that the domain has MX records, the primary's before this host's; or take its block away");
+        return;
+    }
+    for (unsigned i = 0; i < answer.count && !listed; i++) {
+        listed = dns_name_equal(host, dns_name_bytes(&answer.mx[i].host));
+        better = listed ? better : i + 1;
+    }
+    while (listed && better > 0 && answer.mx[better - 1].preference == answer.mx[better].preference)
+        better--; /* equals are no better (RFC 5321 5.1) */
+    if (!listed)
+        (void)snprintf(text, sizeof text, "%.*s: its MX list does not name %.*s, so nobody brings its mail here",
+            BYTES_ARG(domain), BYTES_ARG(host));
+    else if (better == 0)
+        (void)snprintf(text, sizeof text,
+            "%.*s: no MX host is better than %.*s: its mail is returned as a loop (5.4.6)", BYTES_ARG(domain),
+            BYTES_ARG(host));
+    else
+        (void)snprintf(text, sizeof text, "%.*s: %u better MX hosts than this one", BYTES_ARG(domain), better);
+    finding(d, "backup-mx",
+        listed && better > 0 ? WELL
+        : listed             ? PROBLEM
+                             : WARNING,
+        text,
+        listed ? "give the primary's MX record a lower number than this host's, or deliver the domain's mail elsewhere"
+               : "enter an MX record for this host behind the primary's, or correct hostname");
 }
 
 static void resolver_check(struct doctor *d)
@@ -238,6 +305,9 @@ static void resolver_check(struct doctor *d)
         finding(d, "resolver", root.vouched ? WELL : WARNING, text,
             "run a validating resolver on this host; without one DANE says nothing");
         dane_check(d, to);
+        for (size_t i = 0; i < d->t->cfg->domain_count; i++)
+            if (d->t->cfg->domains[i].target.kind == ROUTE_MX)
+                backup_check(d, to, d->t->cfg->domains[i].name);
     }
     if (to != NULL)
         freeaddrinfo(to);

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Where mail goes: every case of MX and address look-ups against knot, each ending as the contract says."""
+import json
 import time
 import unittest
 
@@ -117,6 +118,18 @@ class Mx(Case):
             m.wait_recipient("r@usbetter.test", state="deferred")
         self.assertEqual([], self.one.messages, "a worse preference than ours must not be used")
         self.assertEqual([], self.back.messages, "nothing is bounced for a fault of the DNS")
+
+    def test_doctor_looks_at_domains_that_we_back_up(self):
+        m = self.world(config="".join(f'domain "{d}.test" {{ deliver = "mx" }}\n' for d in ("usbetter", "usworse", "one", "sick", "no-such-name")))
+        found = {}
+        for line in m.queuectl("--json", "doctor").stdout.splitlines():
+            finding = json.loads(line)
+            if finding["check"] == "backup-mx":
+                found[finding["text"].split(":")[0]] = finding
+        self.assertEqual({"usbetter.test": "ok", "usworse.test": "problem", "one.test": "warning", "sick.test": "warning",
+                          "no-such-name.test": "warning"}, {d: f["verdict"] for d, f in found.items()}, found)
+        self.assertIn("1 better", found["usbetter.test"]["text"])
+        self.assertIn("5.4.6", found["usworse.test"]["text"])
 
     def test_ourselves_by_address(self):
         """An MX host whose address and port are ours is us, whatever its name."""
