@@ -111,9 +111,10 @@ static void job_over(struct smtp_client *c, enum smtp_client_end end, struct pee
     c->end = end;
     c->end_reply = reply;
     c->sending = SENDING_NOTHING;
-    c->body = BYTES_NONE;
-    c->piece = BYTES_NONE;
+    c->raw = c->body = c->piece = BYTES_NONE;
     c->body_wanted = false;
+    c->convert_due = false;
+    c->convert = NULL;
     c->lone_dot = false;
 }
 
@@ -181,17 +182,37 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *cf
     client_enter(c, CLIENT_GREETING);
 }
 
+void client_job_refuse(struct smtp_client *c, enum smtp_rcpt_outcome outcome, struct peer_reply reply)
+{
+    result_set(c, RESULT_UNDECIDED, 0, outcome, reply);
+    job_over(c, SMTP_CLIENT_END_DONE, reply);
+    client_enter(c, CLIENT_READY);
+}
+
+void client_transaction_begin(struct smtp_client *c)
+{
+    const struct smtp_job *job = c->job;
+    bool chunks =
+        (c->peer.extensions & SMTP_EXT_CHUNKING) && client_pipelining(c) && !c->cfg->no_chunking && !c->cfg->lmtp;
+
+    /* BDAT spares the round trip of DATA and the search for dots. In LMTP it would leave open how many replies come. */
+    c->bdat = c->convert == NULL && (job->body_type == BODY_BINARYMIME || chunks);
+    c->eager = c->bdat && client_pipelining(c) && job->body_size <= SMTP_CLIENT_EAGER_SIZE;
+    c->sending = c->open_transaction ? SENDING_RSET : SENDING_MAIL;
+    client_enter(c, c->open_transaction ? CLIENT_RSET : CLIENT_MAIL);
+}
+
 static void job_begin(struct smtp_client *c)
 {
     const struct smtp_job *job = c->job;
     struct buf why = BUF(c->why_room);
     struct peer_reply refusal;
+    enum client_way way;
     size_t refused_count = 0;
 
     c->begun = true;
-    if (!client_peer_takes(&c->peer, job, c->cfg->send_8bit_raw, &why, &refusal)) {
-        result_set(c, RESULT_UNDECIDED, 0, SMTP_RCPT_FAILED, refusal);
-        job_over(c, SMTP_CLIENT_END_DONE, refusal);
+    if (!client_peer_takes(&c->peer, job, c->cfg->eight_bit, &why, &way, &refusal)) {
+        client_job_refuse(c, SMTP_RCPT_FAILED, refusal);
         return;
     }
     for (size_t i = 0; i < job->rcpt_count; i++) {
@@ -206,12 +227,10 @@ static void job_begin(struct smtp_client *c)
         job_over(c, SMTP_CLIENT_END_DONE, refusal);
         return;
     }
-    /* BDAT spares the round trip of DATA and the search for dots. In LMTP it would leave open how many replies come. */
-    c->bdat = job->body_type == BODY_BINARYMIME || ((c->peer.extensions & SMTP_EXT_CHUNKING) && client_pipelining(c) &&
-                                                       !c->cfg->no_chunking && !c->cfg->lmtp);
-    c->eager = c->bdat && client_pipelining(c) && job->body_size <= SMTP_CLIENT_EAGER_SIZE;
-    c->sending = c->open_transaction ? SENDING_RSET : SENDING_MAIL;
-    client_enter(c, c->open_transaction ? CLIENT_RSET : CLIENT_MAIL);
+    if (way == CLIENT_AS_IS || job->body_size == 0)
+        client_transaction_begin(c);
+    else
+        client_survey_begin(c, way);
 }
 
 static void recipients_open(struct smtp_client *c)
@@ -233,7 +252,11 @@ void smtp_client_job_start(struct smtp_client *c, struct instant now, const stru
     c->rcpt_sent = c->rcpt_at = c->accepted_count = 0;
     recipients_open(c);
     smtp_dot_init(&c->dot);
-    c->body = c->piece = BYTES_NONE;
+    c->way = CLIENT_AS_IS;
+    c->convert_due = false;
+    c->convert = NULL;
+    c->content_size = job->body_size;
+    c->raw = c->body = c->piece = BYTES_NONE;
     c->body_offset = 0;
     c->body_last = job->body_size == 0;
     c->body_wanted = false;
@@ -546,6 +569,7 @@ static void on_reply(struct smtp_client *c, struct peer_reply reply, struct byte
         session_end(c, SMTP_CLIENT_END_DONE, local_reply(2, 0, 0, BYTES("the session was ended with QUIT")));
         break;
     case CLIENT_READY:
+    case CLIENT_SURVEY:
     case CLIENT_TLS:
     case CLIENT_CLOSED:
         ASSERT(!"no reply is read in these states");
@@ -682,6 +706,11 @@ bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *event_out
             (struct smtp_client_event){.kind = SMTP_CLIENT_CLOSE, .close = {.end = c->end, .why = c->end_reply.text}};
         return true;
     }
+    if (c->convert_due) {
+        c->convert_due = false;
+        *event_out = (struct smtp_client_event){.kind = SMTP_CLIENT_WANT_CONVERT};
+        return true;
+    }
     if (c->state == CLIENT_CLOSED)
         return false;
     return client_write_next(c, event_out) || client_want_next(c, event_out);
@@ -698,7 +727,12 @@ void smtp_client_body(struct smtp_client *c, struct instant now, struct bytes by
         smtp_client_answer(c, now, SMTP_CLIENT_BODY_BROKEN, "its size is not what its envelope says"); /* (C4) */
         return;
     }
-    c->body = bytes;
+    if (c->state == CLIENT_SURVEY) {
+        c->body_offset += bytes.size;
+        client_survey(c, bytes, bytes.size == left);
+        return;
+    }
+    *(c->convert != NULL ? &c->raw : &c->body) = bytes;
     c->body_offset += bytes.size;
     c->body_last = bytes.size == left;
     if (c->state == CLIENT_BODY)
@@ -743,7 +777,7 @@ void smtp_client_tick(struct smtp_client *c, struct instant now)
     c->now = now;
     if (!instant_reached(c->deadline, now))
         return;
-    if (c->state == CLIENT_BODY && c->body_wanted) {
+    if ((c->state == CLIENT_BODY || c->state == CLIENT_SURVEY) && c->body_wanted) {
         smtp_client_answer(c, now, SMTP_CLIENT_BODY_BROKEN, "it did not come in time");
         return;
     }

@@ -10,6 +10,7 @@
  *   turn: while (smtp_client_next(&c, &event)) switch (event.kind) {
  *       case SMTP_CLIENT_WRITE:       gather (or copy) event.bytes                                      break;
  *       case SMTP_CLIENT_WANT_BODY:   fetch event.want; later smtp_client_body(&c, now, bytes, last)    break;
+ *       case SMTP_CLIENT_WANT_CONVERT: smtp_client_convert(&c, now, room for a struct convert)          break;
  *       case SMTP_CLIENT_RCPT_RESULT: one recipient's fate: event.rcpt                                  break;
  *       case SMTP_CLIENT_JOB_DONE:    recipients without a result share event.done.reply                break;
  *       case SMTP_CLIENT_START_TLS:   handshake; later smtp_client_answer(&c, now, ..TLS_UP, NULL)      break;
@@ -23,7 +24,8 @@
  * feed swallows what it is given. Views in an event are good until the next call on the client; a view of body octets
  * (event.is_body) points into what smtp_client_body got and stays good as long as the caller keeps that.
  * Lifetime: plain memory (about 20 KiB), no fini; `cfg` is borrowed for the session, a job until its JOB_DONE, body octets
- * until the next WANT_BODY or JOB_DONE. */
+ * until the next WANT_BODY or JOB_DONE.
+ * Of a message that is converted WANT_BODY asks twice from 0 on. */
 #ifndef MANSIO_SMTP_CLIENT_H
 #define MANSIO_SMTP_CLIENT_H
 
@@ -31,6 +33,7 @@
 #include "smtp/client_login.h"
 #include "smtp/client_peer.h"
 #include "smtp/client_reply.h"
+#include "smtp/convert.h"
 #include "smtp/dot.h"
 
 enum {
@@ -50,8 +53,9 @@ enum smtp_client_tls {
 struct smtp_client_config {
     struct bytes helo; /* our host name, or an address literal */
     bool lmtp;
-    bool send_8bit_raw; /* to a peer without 8BITMIME; else 5.6.3 */
-    bool no_chunking;   /* never BDAT */
+    enum smtp_eight_bit eight_bit;
+    downgrade_domain_fn *domain_ascii; /* idna_to_ascii, for what is converted */
+    bool no_chunking;                  /* never BDAT */
     bool no_pipelining;
     enum smtp_client_tls tls;
     struct client_login *login; /* borrowed; NULL: none. No mail goes to a host that refuses it. For one session */
@@ -62,6 +66,7 @@ struct smtp_client_config {
 enum smtp_client_event_kind {
     SMTP_CLIENT_WRITE,
     SMTP_CLIENT_WANT_BODY,
+    SMTP_CLIENT_WANT_CONVERT, /* the message is to be converted: smtp_client_convert brings the room for it */
     SMTP_CLIENT_RCPT_RESULT,
     SMTP_CLIENT_JOB_DONE,
     SMTP_CLIENT_START_TLS,
@@ -157,8 +162,14 @@ struct smtp_client {
     size_t undecided_count;
     uint8_t rcpt_states[JOB_RCPT_COUNT_MAX]; /* enum smtp_client_rcpt_state */
 
+    uint8_t way;             /* enum client_way: as it is, or converted */
+    bool convert_due;        /* WANT_CONVERT is to be said */
+    struct convert *convert; /* borrowed until JOB_DONE; NULL: the content goes as it is */
+    uint64_t content_size;   /* that MAIL tells; 0: not known */
+
     struct smtp_dot dot;
-    struct bytes body;    /* handed in, not yet given out */
+    struct bytes raw;     /* handed in, to be converted */
+    struct bytes body;    /* handed in or converted, not yet given out */
     struct bytes piece;   /* of it, made transparent, to be the next write */
     uint64_t body_offset; /* octets handed in so far */
     bool body_last, body_wanted;
@@ -186,7 +197,8 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *cf
 
 /* Begins a job; with the session not ready yet it begins by itself later. There must be no other job and the session must
  * not have said CLOSE or JOB_DONE without `reusable`. Recipients that cannot go to this peer (SIZE 5.3.4, 8BITMIME 5.6.3,
- * SMTPUTF8 5.6.7, controls in an address 5.1.3) get their result without a word to it. */
+ * SMTPUTF8 5.6.7, controls in an address 5.1.3) get their result without a word to it. A message that must be converted for
+ * the peer is read once before the transaction, and once within it. */
 void smtp_client_job_start(struct smtp_client *c, struct instant now, const struct smtp_job *job);
 
 /* A job is there, and nothing of its transaction has been said to the peer or been decided: it may still grow. That ends in
@@ -204,6 +216,8 @@ bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *event_out
 /* The body octets that WANT_BODY asked for (any size above 0 from its offset on, or none with `last`). `last`: the body ends
  * with them; it must then have been job->body_size octets in all, else nothing is delivered (BODY_GONE). */
 void smtp_client_body(struct smtp_client *c, struct instant now, struct bytes bytes, bool last);
+/* Room for WANT_CONVERT, the caller's until JOB_DONE; NULL: there is none, and the job is put off. */
+void smtp_client_convert(struct smtp_client *c, struct instant now, struct convert *room);
 /* What became of START_TLS or of the body; `why` (a literal or kept by the caller until the next turn) is for the reply. */
 void smtp_client_answer(struct smtp_client *c, struct instant now, enum smtp_client_answer answer, const char *why);
 /* The connection is gone, or broken in either direction; `why` may be NULL. */

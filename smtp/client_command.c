@@ -22,14 +22,14 @@ static RESULT address_put(
 }
 
 RESULT
-client_command_mail(struct buf *out, const struct smtp_job *job, uint32_t extensions, bool utf8)
+client_command_mail(struct buf *out, const struct smtp_job *job, uint64_t size, uint32_t extensions, bool utf8)
 {
     bool utf8_offered = (extensions & SMTP_EXT_SMTPUTF8) != 0;
 
     TRY(address_put(out, BYTES("MAIL FROM:<"), job->reverse_path, job->reverse_path_ascii, utf8_offered));
-    if (extensions & SMTP_EXT_SIZE) {
+    if ((extensions & SMTP_EXT_SIZE) && size > 0) {
         TRY(buf_put(out, BYTES(" SIZE=")));
-        TRY(buf_put_u64(out, job->body_size));
+        TRY(buf_put_u64(out, size));
     }
     if (job->body_type == BODY_BINARYMIME)
         TRY(buf_put(out, BYTES(" BODY=BINARYMIME")));

@@ -15,9 +15,10 @@ STATIC_ASSERT(CLIENT_COMMAND_SIZE_MAX >= 128 + ADDRESS_SIZE_MAX + 3 * ENVID_SIZE
 /* "EHLO name", "HELO name", "LHLO name", "STARTTLS", "BDAT n LAST"... a verb and at most one argument. */
 RESULT
 client_command_plain(struct buf *out, struct bytes verb, struct bytes argument);
-/* MAIL FROM with SIZE, BODY, SMTPUTF8, RET and ENVID as far as the extensions have them. utf8: SMTPUTF8 is needed. */
+/* MAIL FROM with SIZE, BODY, SMTPUTF8, RET and ENVID as far as the extensions have them. size: of the content as it goes, 0: it
+ * is not said. utf8: SMTPUTF8 is needed. */
 RESULT
-client_command_mail(struct buf *out, const struct smtp_job *job, uint32_t extensions, bool utf8);
+client_command_mail(struct buf *out, const struct smtp_job *job, uint64_t size, uint32_t extensions, bool utf8);
 /* RCPT TO with NOTIFY and ORCPT. */
 RESULT
 client_command_rcpt(struct buf *out, const struct smtp_job_rcpt *rcpt, uint32_t extensions);

@@ -16,6 +16,7 @@
     STATE(TLS, "the TLS handshake", c->cfg->ehlo_ms)                                                                   \
     STATE(LOGIN, "the reply to AUTH", c->cfg->ehlo_ms)                                                                 \
     STATE(READY, "work", INT64_MAX)                                                                                    \
+    STATE(SURVEY, "the message to be looked through", c->cfg->block_ms)                                                \
     STATE(RSET, "the reply to RSET", c->cfg->mail_ms)                                                                  \
     STATE(MAIL, "the reply to MAIL", c->cfg->mail_ms)                                                                  \
     STATE(RCPT, "the reply to RCPT", c->cfg->rcpt_ms)                                                                  \
@@ -54,6 +55,17 @@ bool client_pipelining(const struct smtp_client *c);
 /* The session ends: the peer hears QUIT; or at once, after what is no SMTP. */
 void client_end_politely(struct smtp_client *c, enum smtp_client_end end, struct peer_reply reply);
 void client_garbage(struct smtp_client *c, const char *why);
+
+/* --- client_convert.c --- */
+/* The job goes another way than as it is: its content is looked through first. */
+void client_survey_begin(struct smtp_client *c, enum client_way way);
+void client_survey(struct smtp_client *c, struct bytes bytes, bool last);
+
+/* --- client.c --- */
+/* It can go to this peer: its transaction begins. */
+void client_transaction_begin(struct smtp_client *c);
+/* It cannot, and none of its recipients. */
+void client_job_refuse(struct smtp_client *c, enum smtp_rcpt_outcome outcome, struct peer_reply reply);
 
 /* --- client_login.c --- */
 /* Greeted, and encrypted if it is to be: READY, or first a login. */

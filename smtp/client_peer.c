@@ -88,12 +88,14 @@ static RESULT size_why_put(struct buf *why, uint64_t size, uint64_t size_max)
     return buf_put_u64(why, size_max);
 }
 
-bool client_peer_takes(const struct client_peer *peer, const struct smtp_job *job, bool send_8bit_raw, struct buf *why,
-    struct peer_reply *refusal_out)
+bool client_peer_takes(const struct client_peer *peer, const struct smtp_job *job, enum smtp_eight_bit eight_bit,
+    struct buf *why, enum client_way *way_out, struct peer_reply *refusal_out)
 {
     const uint32_t binary = SMTP_EXT_BINARYMIME | SMTP_EXT_CHUNKING;
     bool utf8 = (peer->extensions & SMTP_EXT_SMTPUTF8) != 0;
+    bool converts = eight_bit == SMTP_EIGHT_BIT_CONVERT || eight_bit == SMTP_EIGHT_BIT_CONVERT_OR_RAW;
 
+    *way_out = CLIENT_AS_IS;
     if (has_control(job->reverse_path) || has_control(job->reverse_path_ascii))
         return refuse(refusal_out, 1, 7, BYTES("the sender's address holds a control character"));
     if (peer->size_max > 0 && job->body_size > peer->size_max) {
@@ -103,10 +105,17 @@ bool client_peer_takes(const struct client_peer *peer, const struct smtp_job *jo
     }
     if (job->body_type == BODY_BINARYMIME && (peer->extensions & binary) != binary)
         return refuse(refusal_out, 6, 3, BYTES("the host does not take binary content (BINARYMIME)"));
-    if (!utf8 && (job->header_utf8 || !ascii_only(job->reverse_path, job->reverse_path_ascii)))
+    if (utf8)
+        return true;
+    if (!ascii_only(job->reverse_path, job->reverse_path_ascii) || (job->header_utf8 && !converts))
         return refuse(refusal_out, 6, 7, BYTES("the host does not take internationalized mail (SMTPUTF8)"));
-    if (job->body_8bit && !(peer->extensions & SMTP_EXT_8BITMIME) && !utf8 && !send_8bit_raw)
-        return refuse(refusal_out, 6, 3, BYTES("the host does not take 8-bit content (8BITMIME)"));
+    if (job->body_8bit && !(peer->extensions & SMTP_EXT_8BITMIME)) {
+        if (eight_bit == SMTP_EIGHT_BIT_REFUSE)
+            return refuse(refusal_out, 6, 3, BYTES("the host does not take 8-bit content (8BITMIME)"));
+        *way_out = converts ? CLIENT_CONVERT_ALL : CLIENT_AS_IS;
+    } else if (job->header_utf8) {
+        *way_out = CLIENT_CONVERT_HEADER;
+    }
     return true;
 }
 

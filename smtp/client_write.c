@@ -73,7 +73,7 @@ static RESULT command_put(struct smtp_client *c)
         return client_command_plain(out, BYTES("RSET"), BYTES_NONE);
     case SENDING_MAIL:
         c->sending = SENDING_RCPT;
-        return client_command_mail(out, c->job, c->peer.extensions, job_is_utf8(c->job));
+        return client_command_mail(out, c->job, c->content_size, c->peer.extensions, job_is_utf8(c->job));
     case SENDING_RCPT:
         TRY(client_command_rcpt(out, &c->job->rcpts[c->rcpt_sent++], c->peer.extensions));
         if (!rcpt_to_send(c))
@@ -123,6 +123,15 @@ static void body_over(struct smtp_client *c)
     }
 }
 
+/* More of the content as the peer gets it. */
+static void body_refill(struct smtp_client *c)
+{
+    while (c->body.size == 0 && c->raw.size > 0)
+        c->body = convert_feed(c->convert, &c->raw);
+    if (c->body.size == 0 && c->body_last)
+        c->body = convert_end(c->convert);
+}
+
 /* Puts small pieces and the end of the content into `out`; a large piece waits in c->piece for an event of its own. */
 static void body_write(struct smtp_client *c)
 {
@@ -132,6 +141,8 @@ static void body_write(struct smtp_client *c)
                 c->piece = c->body;
                 c->body = BYTES_NONE;
             } else {
+                if (c->convert != NULL)
+                    body_refill(c);
                 (void)smtp_dot_next(&c->dot, &c->body, &c->piece);
             }
         }
@@ -171,7 +182,7 @@ bool client_write_next(struct smtp_client *c, struct smtp_client_event *event_ou
     if (bytes.size == 0 && c->piece.size > 0) {
         bytes = c->piece;
         c->piece = BYTES_NONE;
-        is_body = true;
+        is_body = c->convert == NULL;
     }
     if (bytes.size == 0)
         return false;
@@ -184,9 +195,13 @@ bool client_write_next(struct smtp_client *c, struct smtp_client_event *event_ou
 /* The first portion is asked for with the first command, so that it is here when the peer is ready for it. */
 bool client_want_next(struct smtp_client *c, struct smtp_client_event *event_out)
 {
-    if (c->job == NULL || !c->begun || c->body_wanted || c->body_last || c->body.size > 0 || c->piece.size > 0)
+    bool surveying = c->state == CLIENT_SURVEY;
+
+    if (c->job == NULL || !c->begun || c->body_wanted || c->body_last)
         return false;
-    if (c->body_offset > 0 && !may_send_body(c))
+    if (c->body.size > 0 || c->raw.size > 0 || c->piece.size > 0)
+        return false;
+    if (surveying ? c->convert == NULL : c->body_offset > 0 && !may_send_body(c))
         return false;
     uint64_t left = c->job->body_size - c->body_offset;
     c->body_wanted = true;

@@ -15,6 +15,7 @@
 #include "daemon/base/rate.h"
 #include "queue/retry.h"
 #include "queue/route.h"
+#include "smtp/client_peer.h"
 
 enum listen_class { LISTEN_SMTP, LISTEN_SUBMISSION, LISTEN_SUBMISSIONS, LISTEN_LOCAL };
 enum listen_tls { LISTEN_TLS_NONE, LISTEN_TLS_OPPORTUNISTIC, LISTEN_TLS_REQUIRED, LISTEN_TLS_IMPLICIT };
@@ -242,10 +243,11 @@ struct config {
         bool t_arguments_remove; /* sendmail -t: addresses on the command line are taken from those of the header */
     } submission;
     bool double_bounce_to_postmaster;
-    uint64_t dsn_return_size_max; /* over it a DSN returns the header only */
-    bool sandbox;                 /* seccomp and Landlock (edge/sandbox.h) */
-    bool set_id_commands;         /* commands may gain rights by set-uid and set-gid files, and have no sandbox */
-    bool send_8bit_raw;           /* to peers without 8BITMIME; default false: 5.6.3 */
+    uint64_t dsn_return_size_max;  /* over it a DSN returns the header only */
+    bool sandbox;                  /* seccomp and Landlock (edge/sandbox.h) */
+    bool set_id_commands;          /* commands may gain rights by set-uid and set-gid files, and have no sandbox */
+    enum smtp_eight_bit eight_bit; /* to peers without 8BITMIME; default: converted */
+    bool send_8bit_raw;            /* says eight_bit = "raw" */
 };
 
 enum {

@@ -8,6 +8,7 @@
 #include "daemon/base/log.h"
 #include "daemon/config/login_file.h"
 #include "smtp/base64.h"
+#include "smtp/idna.h"
 
 static struct bytes keep(uint8_t *room, size_t room_size, struct bytes in)
 {
@@ -372,6 +373,10 @@ static void link_event(struct link *l, const struct smtp_client_event *event)
         ASSERT(l->seats != NULL);
         delivery_want_body(l->seats->delivery, event->want.offset);
         break;
+    case SMTP_CLIENT_WANT_CONVERT:
+        l->convert = mem_take(sizeof *l->convert);
+        smtp_client_convert(&l->client, loop_now(l->ob->loop), l->convert);
+        break;
     case SMTP_CLIENT_RCPT_RESULT:
         if (l->joint != NULL) {
             joint_rcpt_result(l, event);
@@ -381,6 +386,8 @@ static void link_event(struct link *l, const struct smtp_client_event *event)
         delivery_client_event(l->seats, event);
         break;
     case SMTP_CLIENT_JOB_DONE:
+        mem_free(l->convert);
+        l->convert = NULL;
         if (l->joint != NULL) {
             joint_done(l, event);
             break;
@@ -599,6 +606,7 @@ static void on_closed(void *owner, struct conn *c)
         dns_edge_cancel(l->ob->dns, l->tlsa_ask);
     mem_free(l->tlsa);
     mem_free(l->joint);
+    mem_free(l->convert);
     login_free(l);
     loop_hook_drop(l->ob->loop, &l->work);
     mem_free(l);
@@ -685,7 +693,8 @@ static void client_begin(struct link *l, enum smtp_client_tls tls)
     l->cfg = (struct smtp_client_config){
         .helo = l->source != NULL && l->source->helo.size > 0 ? l->source->helo : cfg->hostname,
         .lmtp = l->peer.lmtp,
-        .send_8bit_raw = cfg->send_8bit_raw,
+        .eight_bit = cfg->send_8bit_raw ? SMTP_EIGHT_BIT_RAW : cfg->eight_bit,
+        .domain_ascii = idna_to_ascii,
         .tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : tls,
         .login = l->login != NULL ? &l->login->auth.login : NULL,
         .greeting_ms = cfg->timeouts.greeting,

@@ -78,6 +78,7 @@ struct link {
     struct link_login *login;           /* NULL: none */
     struct bytes lane;                  /* of its last job */
     struct smtp_client_config cfg;
+    struct convert *convert; /* while a message is converted; NULL: none is */
     struct smtp_client client;
     char address_text[DNS_ADDRESS_TEXT_SIZE_MAX + 1];
     uint8_t host_room[DOMAIN_SIZE_MAX + 1], base_room[DOMAIN_SIZE_MAX + 1], path_room[CONN_TEXT_SIZE_MAX];

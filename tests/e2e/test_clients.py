@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """Independent programs on both ends: swaks and smtplib as clients, aiosmtpd as receiver, Postfix as both; TLS as well."""
+import email
+import email.policy
 import os
 import shutil
 import smtplib
@@ -118,6 +120,41 @@ class Clients(Case):
         back.wait(20, more=m.log_tail)
         self.assertEqual({f"rfc822; no{i}@one.test" for i in range(20)},
                          {Report(x.content).recipients[0]["Final-Recipient"] for x in back.messages})
+        m.wait_empty()
+
+    def test_aiosmtpd_without_8bitmime(self):
+        """A receiver of ASCII gets each part in ASCII, and its reader the octets that were sent; what is signed comes back."""
+        from aiosmtpd.controller import Controller
+        got = []
+
+        class Handler:
+            async def handle_DATA(self, server, session, envelope):
+                got.append(envelope.original_content)
+                return "250 2.0.0 ok"
+        port = free_port()
+        controller = Controller(Handler(), hostname="127.0.0.2", port=port, decode_data=True, enable_SMTPUTF8=False)
+        controller.start()
+        self.addCleanup(controller.stop)
+        back = self.sink(port, "127.0.0.9")
+        m = self.mansio(dns=self.dns(ZONE), mx_port=port)
+        text, data = "Gr\u00fc\u00dfe an alle = 1\r\n.\r\n" * 9000, bytes(range(128, 256)) * 50
+        parts = ('Content-Type: multipart/KIND; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--b\r\n'
+                 "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + text + "\r\n--b\r\n"
+                 "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: 8bit\r\n\r\n").encode()
+        message = "From: J\u00f6rg <s@back.test>\r\nSubject: gr\u00f6\u00dfer\r\nMIME-Version: 1.0\r\n".encode() + parts + data + b"\r\n--b--\r\n"
+        m.send("s@back.test", ["a@one.test"], message.replace(b"KIND", b"mixed"), mail_options=["BODY=8BITMIME", "SMTPUTF8"])
+        m.send("s@back.test", ["b@one.test"], message.replace(b"KIND", b"signed"), mail_options=["BODY=8BITMIME"])
+        wait_until(lambda: got, 30, m.log_tail)
+        self.assertTrue(got[0].isascii())
+        read = email.message_from_bytes(got[0], policy=email.policy.SMTP)
+        self.assertEqual(("gr\u00f6\u00dfer", "J\u00f6rg <s@back.test>", "7bit"),
+                         (read["Subject"], read["From"], read["Content-Transfer-Encoding"]))
+        first, second = read.iter_parts()
+        self.assertEqual((text.encode(), data), (first.get_payload(decode=True), second.get_payload(decode=True)))
+        self.assertEqual(["quoted-printable", "base64"], [p["Content-Transfer-Encoding"] for p in (first, second)])
+        bounce = Report(back.wait(1, more=m.log_tail)[0].content).recipients[0]
+        self.assertEqual(("rfc822; b@one.test", "5.6.3"), (bounce["Final-Recipient"], bounce["Status"]))
+        self.assertEqual(1, len(got))
         m.wait_empty()
 
 

@@ -5,6 +5,7 @@
  * commands and body. */
 #include "smtp/client.h"
 #include "smtp/client_auth.h"
+#include "smtp/idna.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -12,6 +13,8 @@ enum { RCPT_COUNT = 3 };
 
 struct peer {
     struct smtp_client client;
+    struct convert convert;
+    bool surveyed; /* the body is asked for twice */
     struct smtp_client_config cfg;
     struct client_auth auth;
     struct smtp_job_rcpt rcpts[RCPT_COUNT];
@@ -49,7 +52,10 @@ static void turn(void)
             ASSERT(e.bytes.size > 0 && !p.closed);
             break;
         case SMTP_CLIENT_WANT_BODY: {
-            ASSERT(p.running && e.want.offset == p.body_at && e.want.size_max > 0);
+            ASSERT(
+                p.running && (e.want.offset == p.body_at || (e.want.offset == 0 && p.surveyed)) && e.want.size_max > 0);
+            p.surveyed = p.surveyed && e.want.offset != 0;
+            p.body_at = e.want.offset;
             uint64_t left = sizeof body - 1 - e.want.offset;
             size_t part = left < 7 ? (size_t)left : 7;
             p.body_at += part;
@@ -73,6 +79,11 @@ static void turn(void)
                 job_start();
             break;
         }
+        case SMTP_CLIENT_WANT_CONVERT:
+            p.body_at = 0;
+            p.surveyed = true;
+            smtp_client_convert(&p.client, p.now, p.jobs_left == 1 ? NULL : &p.convert);
+            break;
         case SMTP_CLIENT_START_TLS:
             break;
         case SMTP_CLIENT_CLOSE:
@@ -121,7 +132,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&p, 0, sizeof p);
     p.cfg = (struct smtp_client_config){.helo = BYTES("client.example"),
         .lmtp = data[0] & 1,
-        .send_8bit_raw = data[0] & 2,
+        .eight_bit = data[0] & 2 ? SMTP_EIGHT_BIT_CONVERT : (enum smtp_eight_bit)(data[0] >> 6),
+        .domain_ascii = idna_to_ascii,
         .no_chunking = data[0] & 4,
         .no_pipelining = data[0] & 8,
         .tls = (enum smtp_client_tls)(data[0] >> 4 & 3),

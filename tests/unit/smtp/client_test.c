@@ -2,7 +2,8 @@
  * in random portions, and must write the same octets and say the same events each time.
  *
  *   === name of the case
- *   K: words of configuration       whole (not in other portions than written) hold portion=N lmtp tls=none|opportunistic|required raw8bit no_chunking
+ *   K: words of configuration       whole (not in other portions than written) hold portion=N lmtp tls=none|opportunistic|required no_chunking
+ *                                   raw8bit convert convert_or_raw (else refused)
  *                                   no_pipelining login|login_anywhere (as "user", "pencil") long_password
  *   B: a line of the message        (B. without CRLF)
  *   J: the job                      from=A to=A[;notify=N][;orcpt=T][;ascii=A]|A.. 8bit utf8 body=8bitmime|binarymime
@@ -22,11 +23,13 @@
 
 #include "smtp/client.h"
 #include "smtp/client_auth.h"
+#include "smtp/idna.h"
 
 enum { LINES_MAX = 4000, OUT_MAX = 8000, TEXT_SIZE = 2000000 };
 
 struct run {
     struct smtp_client client;
+    struct convert convert;
     struct smtp_client_config cfg;
     struct client_auth auth;
     struct client_credentials credentials;
@@ -138,6 +141,9 @@ static void turn(struct run *r)
                 body_give(r, e.want.offset, size, e.want.offset + size == r->body_size);
             }
             break;
+        case SMTP_CLIENT_WANT_CONVERT:
+            smtp_client_convert(&r->client, r->now, &r->convert);
+            break;
         case SMTP_CLIENT_RCPT_RESULT:
             say(r, "rcpt %zu %s %u.%u.%u%s %.*s", e.rcpt.index, outcomes[e.rcpt.outcome], e.rcpt.reply.status.class,
                 e.rcpt.reply.status.subject, e.rcpt.reply.status.detail, e.rcpt.dsn_passed ? " dsn" : "",
@@ -216,7 +222,11 @@ static void configure(struct run *r, char *words)
         if (strcmp(w, "lmtp") == 0)
             r->cfg.lmtp = true;
         else if (strcmp(w, "raw8bit") == 0)
-            r->cfg.send_8bit_raw = true;
+            r->cfg.eight_bit = SMTP_EIGHT_BIT_RAW;
+        else if (strcmp(w, "convert") == 0)
+            r->cfg.eight_bit = SMTP_EIGHT_BIT_CONVERT;
+        else if (strcmp(w, "convert_or_raw") == 0)
+            r->cfg.eight_bit = SMTP_EIGHT_BIT_CONVERT_OR_RAW;
         else if (strcmp(w, "no_chunking") == 0)
             r->cfg.no_chunking = true;
         else if (strcmp(w, "no_pipelining") == 0)
@@ -458,6 +468,8 @@ static bool case_run(const char *name, char **raw, size_t count, enum mode mode,
 
     memset(&r, 0, sizeof r);
     r.cfg = (struct smtp_client_config){.helo = BYTES("client.example"),
+        .eight_bit = SMTP_EIGHT_BIT_REFUSE,
+        .domain_ascii = idna_to_ascii,
         .greeting_ms = 300000,
         .ehlo_ms = 300000,
         .mail_ms = 300000,

@@ -121,6 +121,7 @@ static void client_turn(void)
         case SMTP_CLIENT_CLOSE:
             client_closed = true;
             break;
+        case SMTP_CLIENT_WANT_CONVERT:
         case SMTP_CLIENT_START_TLS:
             fail_msg("TLS was not offered");
         }
