@@ -203,17 +203,16 @@ static void transfer_put(struct convert *c)
     put(c, BYTES("\r\n"));
 }
 
-/* What the header must say, and has not. True when something was written. */
-static bool header_complete(struct convert *c)
+/* What the header must say, and has not. */
+static void header_complete(struct convert *c)
 {
     const struct convert_entity *e = &c->entity;
     uint8_t action = e->action & ACTION_MASK;
 
     if (action == ACTION_KEEP)
-        return false;
+        return;
     bool encoded = action == ACTION_QP || action == ACTION_BASE64;
     bool utf8 = (e->action & ACTION_NOT_UTF8) == 0;
-    size_t before = c->stage.size;
 
     if (encoded && e->message && !e->mime_version)
         put(c, BYTES("MIME-Version: 1.0\r\n"));
@@ -222,7 +221,6 @@ static bool header_complete(struct convert *c)
                     : BYTES("Content-Type: text/plain; charset=unknown-8bit\r\n"));
     if (!e->transfer_put)
         transfer_put(c);
-    return c->stage.size > before;
 }
 
 static void body_begin(struct convert *c)
@@ -322,15 +320,13 @@ static void field_end(struct convert *c)
         put(c, whole);
 }
 
-/* The header is over; `empty_line`: by one, else by a line that is none of its. */
+/* The header is over; `empty_line`: by one, else by a line that is none of its: then the empty line is put in, or what follows
+ * could become a field by being changed. */
 static void header_over(struct convert *c, bool empty_line)
 {
-    /* A line before a multipart's first part must not become a field by losing its octets above 127. */
-    bool apart = c->entity.type.kind == MIME_MULTIPART && !empty_line;
-
-    if (header_complete(c) || empty_line || apart)
-        put(c, BYTES("\r\n"));
-    c->size_added += c->surveying && apart ? 2 : 0;
+    header_complete(c);
+    put(c, BYTES("\r\n"));
+    c->size_added += c->surveying && !empty_line ? 2 : 0;
     body_begin(c);
 }
 

@@ -183,7 +183,7 @@ struct letter *letter_of_content(struct bytes content)
         return is_ok(r) ? by_number((uint32_t)number) : NULL;
     }
     for (uint32_t i = ledger.letter_count; i > 0; i--)
-        if (ledger.letters[i]->is_dsn && bytes_equal(heap_buf_bytes(&ledger.letters[i]->body), content))
+        if (ledger.letters[i]->is_dsn && letter_is_content(ledger.letters[i], content))
             return ledger.letters[i];
     return NULL;
 }
@@ -289,7 +289,7 @@ struct receipt *ledger_take(const struct seen *seen)
         world_wrong("%s was sent a message that nobody wrote (%zu octets)", seen->host->name, seen->content.size);
         return receipt;
     }
-    content_check(l, seen->content, seen->host->name);
+    content_check_converted(l, seen->content, seen->host->name);
     if (bytes_has_8bit(seen->content) && !seen->eight_bit_offered)
         world_wrong("letter %u: 8-bit text to %s, which does not take it", l->number, seen->host->name);
     for (uint32_t i = 0; i < seen->rcpt_count; i++) {

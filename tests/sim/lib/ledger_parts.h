@@ -22,6 +22,9 @@ void letter_rows(struct letter *l);
 struct letter *letter_of_content(struct bytes content);
 /* The content as it was sent, at a host (or mailbox) that is called so. */
 void content_check(const struct letter *l, struct bytes content, const char *where);
+/* ledger_convert.c: the same, where the host may have got it in ASCII; and whether a letter is this content, as it is or so. */
+void content_check_converted(const struct letter *l, struct bytes content, const char *where);
+bool letter_is_content(const struct letter *l, struct bytes content);
 /* ledger_header.c: a submission without our trace field: what was added to its header, and what was taken out. */
 void submission_check(const struct letter *l, struct bytes content, const char *where);
 /* No octets of it name a blind recipient. */
