@@ -146,6 +146,27 @@ static uint32_t core_count(void)
     return count < 1 ? 1 : count > 256 ? 256 : (uint32_t)count;
 }
 
+/* A bare port is one of this host alone: whoever reaches it reads the names of next hops. */
+static RESULT metrics_http_read(struct reader *r, const struct config_tree_block *block)
+{
+    const struct config_tree_cell *cell = reader_cell(block, "metrics_http");
+    uint8_t room[32];
+    struct buf local = BUF(room);
+    struct bytes text;
+    uint64_t port;
+
+    if (cell == NULL || bytes_equal(cell->text, BYTES("off")))
+        return OK;
+    text = cell->text;
+    if (is_ok(bytes_to_u64(text, 65535, &port)) && is_ok(buf_put_str(&local, "127.0.0.1:")) &&
+        is_ok(buf_put_u64(&local, port)))
+        text = buf_bytes(&local);
+    TRY(reader_keep(r->cfg, text, &text));
+    if (is_ok(value_endpoints(text, r->cfg->metrics_http, &r->cfg->metrics_http_count)))
+        return OK;
+    return reader_wrong(r, cell, "metrics_http", "off, a port, or ADDRESS:PORT");
+}
+
 static RESULT names_read(struct reader *r)
 {
     struct config *cfg = r->cfg;
@@ -203,6 +224,8 @@ static RESULT tree_read(struct reader *r)
             TRY(submission_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_CHECKS)
             TRY(config_checks_read(r, &block));
+        if (singles[i] == CONFIG_BLOCK_ROOT)
+            TRY(metrics_http_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "relay_from").set)
             TRY(loopback_put(cfg, &cfg->relay_from));
         if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "exempt_from").set)

@@ -47,6 +47,8 @@ struct config_endpoint {
         optional; /* from `*` or the default: a machine without this family (EAFNOSUPPORT, EADDRNOTAVAIL) is no error */
 };
 
+enum { CONFIG_METRICS_MAX = 2 }; /* both families of `*` */
+
 struct config_listen {
     struct bytes title;
     enum listen_class class;
@@ -236,6 +238,8 @@ struct config {
     int64_t command_time;
     int64_t over_quota;   /* how long mail for a full mailbox waits before it is returned with 5.2.2 */
     int64_t history_keep; /* how long finished attempts are remembered */
+    struct config_endpoint metrics_http[CONFIG_METRICS_MAX]; /* where metrics are told by HTTP; none: nowhere */
+    size_t metrics_http_count;
     struct { /* what is done to mail that is handed in: by sendmail, run_dir/inject, listeners for submission */
         bool sender;
         struct bytes no_destination; /* a whole header field; empty: none */

@@ -27,7 +27,8 @@ struct process;
 
 /* Listen indexes beside those of cfg->listens. */
 enum process_listener {
-    LISTENER_METRICS = 0xfffffffd, /* run_dir/metrics, a UNIX stream socket, for queued */
+    LISTENER_METRICS =
+        0xfffffffd, /* for queued: run_dir/metrics, a UNIX stream socket; address indexes above 0: by TCP, metrics_http */
     LISTENER_INJECT = 0xfffffffe,  /* run_dir/inject, a UNIX stream socket, for inbound */
     LISTENER_CONTROL = 0xffffffff, /* run_dir/control, a UNIX stream socket, for queued */
 };

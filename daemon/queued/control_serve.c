@@ -13,9 +13,8 @@
 enum { CHANGE_SHARE = 4, CHANGE_PAUSE_MAX_MS = 1000 };
 
 struct client {
-    struct client *next;
+    struct served served;
     struct control_serve *serve;
-    struct conn *conn;
     struct control control;
     struct loop_hook hook;
     struct loop_timer pause; /* between two portions of a change */
@@ -27,7 +26,6 @@ struct control_serve {
     struct service service;
     struct engine *engine;
     const struct config *cfg;
-    struct client *clients;
     struct control_ports ports;
     void (*changed)(void *ctx);
     void *changed_ctx;
@@ -155,12 +153,12 @@ static void client_pump(void *ctx)
     bool changes = client->control.verb >= CONTROL_RETRY;
     int64_t began = clock_cpu_us();
 
-    if (client->conn == NULL || conn_congested(client->conn))
+    if (client->served.conn == NULL || conn_congested(client->served.conn))
         return; /* `drained` comes back here */
     control_pull(&client->control, clock_walltime(), &piece);
     if (piece.size > 0)
-        conn_write(client->conn, buf_bytes(&piece));
-    conn_set_deadline(client->conn, instant_after(loop_now(serve->service.loop), CONTROL_IDLE_MS));
+        conn_write(client->served.conn, buf_bytes(&piece));
+    served_wait(&client->served);
     if (changes) {
         client_pause(client, clock_cpu_us() - began);
         engine_moves(serve);
@@ -168,9 +166,9 @@ static void client_pump(void *ctx)
     if (control_busy(&client->control))
         client_go_on(client);
     else if (control_dead(&client->control) || client->input_ended)
-        conn_close_after_flush(client->conn);
+        conn_close_after_flush(client->served.conn);
     else
-        conn_resume(client->conn); /* the next request, or the end of input */
+        conn_resume(client->served.conn); /* the next request, or the end of input */
 }
 
 static size_t client_input(void *owner, struct conn *c, struct bytes in)
@@ -178,13 +176,14 @@ static size_t client_input(void *owner, struct conn *c, struct bytes in)
     struct client *client = owner;
     size_t eaten = 0, step;
 
+    (void)c;
     do {
         step = control_feed(&client->control, bytes_after(in, eaten));
         eaten += step;
     } while (step > 0);
     if (control_busy(&client->control))
         client_go_on(client);
-    conn_set_deadline(c, instant_after(loop_now(client->serve->service.loop), CONTROL_IDLE_MS));
+    served_wait(&client->served);
     return eaten;
 }
 
@@ -212,7 +211,7 @@ static void client_deadline(void *owner, struct conn *c)
     struct client *client = owner;
 
     client_stop(client);
-    client->conn = NULL;
+    client->served.conn = NULL;
     conn_close(c);
 }
 
@@ -223,24 +222,17 @@ static void client_lost(void *owner, struct conn *c, struct result why)
     (void)c;
     (void)why;
     client_stop(client);
-    client->conn = NULL;
+    client->served.conn = NULL;
 }
 
 static void client_closed(void *owner, struct conn *c)
 {
     struct client *client = owner;
-    struct control_serve *serve = client->serve;
 
     (void)c;
-    for (struct client **at = &serve->clients; *at != NULL; at = &(*at)->next) {
-        if (*at == client) {
-            *at = client->next;
-            break;
-        }
-    }
     client_stop(client);
     control_fini(&client->control);
-    mem_free(client);
+    served_end(&client->served);
 }
 
 static const struct conn_handler client_handler = {
@@ -255,30 +247,22 @@ static const struct conn_handler client_handler = {
 static void on_accept(void *owner, struct listener *l, int fd)
 {
     struct control_serve *serve = owner;
-    struct client *client =
-        conn_room_count(serve->service.room) < CONTROL_CLIENTS_MAX ? mem_take_zero(sizeof *client) : NULL;
     struct control_setup setup = {
         .store = engine_store(serve->engine), .scheduler = engine_scheduler(serve->engine), .ports = &serve->ports};
-
     bool postmaster = postmasters_include(fd);
+    struct client *client = service_take(&serve->service, fd, sizeof *client, &client_handler);
 
     (void)l;
-    if (client == NULL || !is_ok(conn_adopt(serve->service.room, fd, &client_handler, client, &client->conn))) {
-        close(fd);
-        mem_free(client);
+    if (client == NULL)
         return;
-    }
     client->serve = serve;
     client->hook = (struct loop_hook){.fn = client_pump, .ctx = client};
     client->pause = (struct loop_timer){.fn = client_pause_over, .ctx = client};
-    client->next = serve->clients;
-    serve->clients = client;
-    if (is_ok(conn_peer_uid(client->conn, &setup.uid)))
+    if (is_ok(conn_peer_uid(client->served.conn, &setup.uid)))
         setup.may_all = postmaster;
     else
         setup.uid = UINT32_MAX; /* nobody: sees nothing */
     control_init(&client->control, &setup);
-    conn_set_deadline(client->conn, instant_after(loop_now(serve->service.loop), CONTROL_IDLE_MS));
 }
 
 /* --- all of them --- */
@@ -293,6 +277,7 @@ struct control_serve *control_serve_new(struct loop *loop, int fd, struct engine
     }
     serve->engine = engine;
     serve->cfg = cfg;
+    serve->service = (struct service){.count_max = CONTROL_CLIENTS_MAX, .idle_ms = CONTROL_IDLE_MS};
     serve->ports = (struct control_ports){.context = serve,
         .order = port_order,
         .retry_lane = port_retry_lane,
@@ -332,8 +317,8 @@ void control_serve_free(struct control_serve **serve)
         return;
     *serve = NULL;
     s->changed = NULL;
-    for (struct client *client = s->clients; client != NULL; client = client->next)
-        client_stop(client);
+    for (struct served *c = s->service.all; c != NULL; c = c->next)
+        client_stop((struct client *)c);
     service_close(&s->service);
     mem_free(s);
 }

@@ -11,14 +11,14 @@ enum { REQUEST_SIZE_MAX = 8192 };
 struct metrics_serve {
     struct service service;
     struct engine *engine;
-    struct scrape *scrapes;
+    struct listener *http[METRICS_HTTP_MAX];
+    size_t http_count;
     uint8_t text[METRICS_SIZE_MAX]; /* shared: filled and written within one call */
 };
 
 struct scrape {
-    struct scrape *next;
+    struct served served;
     struct metrics_serve *serve;
-    struct conn *conn;
     size_t seen;       /* octets of the request */
     unsigned newlines; /* in a row */
     bool all;
@@ -60,12 +60,12 @@ static void answer(struct scrape *s)
     if (is_ok(r))
         r = buf_put_str(&head, "\r\n\r\n");
     if (is_ok(r)) {
-        conn_write(s->conn, buf_bytes(&head));
-        conn_write(s->conn, buf_bytes(&text));
+        conn_write(s->served.conn, buf_bytes(&head));
+        conn_write(s->served.conn, buf_bytes(&text));
     } else {
-        conn_write(s->conn, BYTES("HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"));
+        conn_write(s->served.conn, BYTES("HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"));
     }
-    conn_close_after_flush(s->conn);
+    conn_close_after_flush(s->served.conn);
 }
 
 /* Whatever is asked, the answer is the same, behind the empty line that ends the request. */
@@ -101,15 +101,8 @@ static void scrape_deadline(void *owner, struct conn *c)
 
 static void scrape_closed(void *owner, struct conn *c)
 {
-    struct scrape *s = owner;
-
     (void)c;
-    for (struct scrape **at = &s->serve->scrapes; *at != NULL; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            break;
-        }
-    mem_free(s);
+    served_end(owner);
 }
 
 static const struct conn_handler scrape_handler = {
@@ -122,20 +115,13 @@ static const struct conn_handler scrape_handler = {
 static void on_accept(void *owner, struct listener *l, int fd)
 {
     struct metrics_serve *serve = owner;
-    struct scrape *s = conn_room_count(serve->service.room) < METRICS_CLIENTS_MAX ? mem_take_zero(sizeof *s) : NULL;
-    bool all = postmasters_include(fd);
+    bool all = l != serve->service.listener || postmasters_include(fd); /* who opens a port says who may read it */
+    struct scrape *s = service_take(&serve->service, fd, sizeof *s, &scrape_handler);
 
-    (void)l;
-    if (s == NULL || !is_ok(conn_adopt(serve->service.room, fd, &scrape_handler, s, &s->conn))) {
-        close(fd);
-        mem_free(s);
+    if (s == NULL)
         return;
-    }
     s->serve = serve;
     s->all = all;
-    s->next = serve->scrapes;
-    serve->scrapes = s;
-    conn_set_deadline(s->conn, instant_after(loop_now(serve->service.loop), METRICS_IDLE_MS));
 }
 
 struct metrics_serve *metrics_serve_new(struct loop *loop, int fd, struct engine *engine)
@@ -147,10 +133,27 @@ struct metrics_serve *metrics_serve_new(struct loop *loop, int fd, struct engine
         return NULL;
     }
     serve->engine = engine;
+    serve->service = (struct service){.count_max = METRICS_CLIENTS_MAX, .idle_ms = METRICS_IDLE_MS};
     if (is_ok(service_open(&serve->service, loop, fd, on_accept, serve)))
         return serve;
     mem_free(serve);
     return NULL;
+}
+
+void metrics_serve_http(struct metrics_serve *serve, int fd)
+{
+    if (serve->http_count < METRICS_HTTP_MAX &&
+        is_ok(listener_new(serve->service.loop, fd, on_accept, serve, &serve->http[serve->http_count]))) {
+        serve->http_count++;
+        return;
+    }
+    close(fd);
+}
+
+void metrics_serve_http_end(struct metrics_serve *serve)
+{
+    while (serve->http_count > 0)
+        listener_free(&serve->http[--serve->http_count]);
 }
 
 void metrics_serve_free(struct metrics_serve **serve)
@@ -160,6 +163,7 @@ void metrics_serve_free(struct metrics_serve **serve)
     if (s == NULL)
         return;
     *serve = NULL;
+    metrics_serve_http_end(s);
     service_close(&s->service);
     mem_free(s);
 }

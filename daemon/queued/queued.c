@@ -114,7 +114,10 @@ static void on_listener(void *ctx, uint32_t listen_index, uint32_t address_index
 {
     struct queued *q = ctx;
 
-    (void)address_index;
+    if (listen_index == LISTENER_METRICS && address_index > 0 && q->metrics != NULL) {
+        metrics_serve_http(q->metrics, fd);
+        return;
+    }
     if (listen_index == LISTENER_METRICS && q->metrics == NULL) {
         q->metrics = metrics_serve_new(q->loop, fd, q->engine);
         return;
@@ -171,6 +174,8 @@ static void on_config(void *ctx, const struct config *cfg)
     q->cfg = cfg;
     engine_configure(q->engine, cfg);
     control_serve_configure(q->control, cfg);
+    if (q->metrics != NULL)
+        metrics_serve_http_end(q->metrics); /* those of the new one come behind it */
     work_wanted(q);
 }
 

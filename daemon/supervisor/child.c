@@ -28,6 +28,19 @@ __attribute__((noreturn)) static void child_exec(const char *role, int socket_fd
     _exit(EXIT_FAILURE);
 }
 
+void child_give_metrics(struct child *c, const struct child_kit *kit)
+{
+    struct msg m = {.kind = MSG_sup_listener};
+
+    for (size_t i = 0; i < kit->listeners->count; i++) {
+        const struct listener *l = &kit->listeners->items[i];
+        m.sup_listener.listen_index = l->listen_index;
+        m.sup_listener.address_index = l->address_index;
+        if (l->listen_index == LISTENER_METRICS)
+            child_send(c, &m, l->fd);
+    }
+}
+
 static void give_listeners(struct child *c, const struct child_kit *kit)
 {
     struct msg m = {.kind = MSG_sup_listener};
@@ -37,11 +50,14 @@ static void give_listeners(struct child *c, const struct child_kit *kit)
         child_send(c, &m, kit->control_fd);
         m.sup_listener.listen_index = LISTENER_METRICS;
         child_send(c, &m, kit->metrics_fd);
+        child_give_metrics(c, kit);
     }
     if (c->role != ROLE_INBOUND)
         return;
     for (size_t i = 0; i < kit->listeners->count; i++) {
         const struct listener *l = &kit->listeners->items[i];
+        if (l->listen_index == LISTENER_METRICS)
+            continue;
         m.sup_listener.listen_index = l->listen_index;
         m.sup_listener.address_index = l->address_index;
         child_send(c, &m, l->fd);

@@ -58,6 +58,8 @@ void child_give_log(struct child *c, const struct child_kit *kit);
 /* Certificates and keys to the keys process, logins to outbound. */
 void child_give_credentials(struct child *c, const struct child_kit *kit);
 void child_give_configuration(struct child *c, const struct child_kit *kit);
+/* To queued: where metrics are told by HTTP, again behind each configuration. */
+void child_give_metrics(struct child *c, const struct child_kit *kit);
 void child_kill(const struct child *c);
 /* It does not run any more. */
 void child_ended(struct child *c);

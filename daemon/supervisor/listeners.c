@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/edge/process.h"
 
 enum { BACKLOG = 1024, INHERITED_FD_FIRST = 3 };
 
@@ -116,15 +117,14 @@ static void port_tell(const struct listener *l, struct bytes title)
     LOG(LISTENING, LOG_TEXT("listener", title), LOG_TEXT("address", l->endpoint.text), LOG_NUM("port", port));
 }
 
-static RESULT listener_open(
-    const struct config_listen *listen, const struct listeners *before, bool *used, struct listener *l)
+static RESULT listener_open(struct bytes title, const struct listeners *before, bool *used, struct listener *l)
 {
     int index = before_find(before, &l->endpoint, used);
     int found = index >= 0 ? before->items[index].fd : inherited_find(&l->endpoint);
 
     if (found < 0) {
         TRY(endpoint_bind(&l->endpoint, &l->fd));
-        port_tell(l, listen->title);
+        port_tell(l, title);
         return OK;
     }
     if (index >= 0)
@@ -136,34 +136,44 @@ static RESULT listener_open(
     return flags >= 0 && fcntl(l->fd, F_SETFL, flags | O_NONBLOCK) == 0 ? OK : FAIL_SYS(errno, "fcntl");
 }
 
+static RESULT listener_add(struct listeners *set, struct bytes title, const struct listener *wanted,
+    const struct listeners *before, bool *used, struct config_error *error_out)
+{
+    struct listener *l = &set->items[set->count];
+    struct result r = FAIL(CODE_FULL, "too many listeners");
+
+    if (set->count < LISTENER_COUNT_MAX) {
+        *l = *wanted;
+        l->fd = -1;
+        r = listener_open(title, before, used, l);
+        set->count += l->fd >= 0;
+    }
+    if (is_ok(r))
+        return OK;
+    snprintf(error_out->text, sizeof error_out->text, "%s: %s%s%s", (const char *)wanted->endpoint.text.data, r.why,
+        r.sys != 0 ? ": " : "", r.sys != 0 ? strerror(r.sys) : "");
+    listeners_close(set);
+    return r;
+}
+
 RESULT listeners_open(
     const struct config *cfg, const struct listeners *before, struct listeners *set_out, struct config_error *error_out)
 {
     bool used[LISTENER_COUNT_MAX] = {false};
 
     set_out->count = 0;
-    for (size_t i = 0; i < cfg->listen_count; i++) {
-        const struct config_listen *listen = &cfg->listens[i];
-        for (size_t k = 0; k < listen->endpoint_count; k++) {
-            struct listener *l = &set_out->items[set_out->count];
-            struct result r = FAIL(CODE_FULL, "too many listeners");
-            if (set_out->count < LISTENER_COUNT_MAX) {
-                *l = (struct listener){.endpoint = listen->endpoints[k],
+    for (size_t i = 0; i < cfg->listen_count; i++)
+        for (size_t k = 0; k < cfg->listens[i].endpoint_count; k++)
+            TRY(listener_add(set_out, cfg->listens[i].title,
+                &(struct listener){.endpoint = cfg->listens[i].endpoints[k],
                     .listen_index = (uint32_t)i,
-                    .address_index = (uint32_t)k,
-                    .fd = -1};
-                r = listener_open(listen, before, used, l);
-                set_out->count += l->fd >= 0;
-            }
-            if (!is_ok(r)) {
-                snprintf(error_out->text, sizeof error_out->text, "%s: %s%s%s",
-                    (const char *)listen->endpoints[k].text.data, r.why, r.sys != 0 ? ": " : "",
-                    r.sys != 0 ? strerror(r.sys) : "");
-                listeners_close(set_out);
-                return r;
-            }
-        }
-    }
+                    .address_index = (uint32_t)k},
+                before, used, error_out));
+    for (size_t k = 0; k < cfg->metrics_http_count; k++)
+        TRY(listener_add(set_out, BYTES("metrics_http"),
+            &(struct listener){
+                .endpoint = cfg->metrics_http[k], .listen_index = LISTENER_METRICS, .address_index = (uint32_t)k + 1},
+            before, used, error_out));
     return OK;
 }
 

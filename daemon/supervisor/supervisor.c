@@ -486,8 +486,10 @@ static void reload(struct supervisor *s)
         struct child *c = &s->children[i];
         if (c->pid > 0)
             child_give_log(c, &kit);
-        if (c->pid > 0 && c->role == ROLE_QUEUED)
+        if (c->pid > 0 && c->role == ROLE_QUEUED) {
             child_give_configuration(c, &kit);
+            child_give_metrics(c, &kit);
+        }
         if (c->state == CHILD_WAITING && c->role != ROLE_QUEUED) /* its successor comes now */
             c->state = CHILD_NONE;
     }
