@@ -181,28 +181,65 @@ static const json_t *lane_of(const struct tool *t, json_t *lanes, const char *na
     return NULL;
 }
 
-static void dialogue_print(const json_t *message)
+/* What was said in the last attempt that kept its words; empty: none did. */
+static const char *transcript_of(const json_t *message)
 {
     const json_t *history = json_object_get(message, "history");
 
     for (size_t i = json_array_size(history); i > 0; i--) {
         const char *text = render_str(json_array_get(history, i - 1), "transcript");
 
-        if (text[0] == 0)
-            continue;
-        puts("The last dialogue:");
-        while (*text != 0) {
-            size_t size = strcspn(text, "\n");
-            char line[1024];
-
-            (void)snprintf(line, sizeof line, "%.*s", (int)size, text);
-            fputs("    ", stdout);
-            render_text(stdout, line);
-            putchar('\n');
-            text += size + (text[size] == '\n');
-        }
-        return;
+        if (text[0] != 0)
+            return text;
     }
+    return "";
+}
+
+/* Behind the line. */
+static const char *line_end(const char *text)
+{
+    size_t size = strcspn(text, "\n");
+
+    return text + size + (text[size] == '\n');
+}
+
+/* Lines before the dialogue: DNS answers with the MX candidates, and hosts dialed (outbound/findings.h). */
+static bool is_finding(const char *text)
+{
+    return strncmp(text, "dns ", 4) == 0 || strncmp(text, "dial ", 5) == 0;
+}
+
+static json_t *findings_of(const json_t *message)
+{
+    json_t *list = json_array();
+
+    for (const char *text = transcript_of(message); is_finding(text); text = line_end(text))
+        json_array_append_new(list, json_stringn(text, strcspn(text, "\n")));
+    return list;
+}
+
+static void lines_print(const char *heading, const char *from, const char *end)
+{
+    if (from != end)
+        puts(heading);
+    for (; from < end; from = line_end(from)) {
+        char line[1024];
+
+        (void)snprintf(line, sizeof line, "%.*s", (int)strcspn(from, "\n"), from);
+        fputs("    ", stdout);
+        render_text(stdout, line);
+        putchar('\n');
+    }
+}
+
+static void dialogue_print(const json_t *message)
+{
+    const char *text = transcript_of(message), *dialogue = text;
+
+    while (is_finding(dialogue))
+        dialogue = line_end(dialogue);
+    lines_print("What the DNS said in the last attempt, and whom it dialed:", text, dialogue);
+    lines_print("The last dialogue:", dialogue, dialogue + strlen(dialogue));
 }
 
 static void explain_print(const json_t *message, const json_t *list)
@@ -242,6 +279,7 @@ static void explain_one(const struct tool *t, json_t *message)
     if (t->json) {
         json_object_set(message, "why", list);
         json_object_set(message, "lanes", lanes);
+        json_object_set_new(message, "findings", findings_of(message));
         text = json_dumps(message, JSON_COMPACT);
         if (text != NULL)
             puts(text);

@@ -27,10 +27,20 @@ uint64_t clock_seed(void)
     return seed;
 }
 
-int64_t clock_cpu_us(void)
+static int64_t clock_us(clockid_t clock)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t clock_instant_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+int64_t clock_cpu_us(void)
+{
+    return clock_us(CLOCK_THREAD_CPUTIME_ID);
 }

@@ -9,6 +9,8 @@
 
 struct instant clock_instant(void);
 struct walltime clock_walltime(void);
+/* clock_instant in microseconds, to measure with. */
+int64_t clock_instant_us(void);
 /* Microseconds of processor that this thread has used: what a piece of work costs, however long it waited for the disk. */
 int64_t clock_cpu_us(void);
 /* A seed for struct rng (getrandom(2)). */

@@ -6,6 +6,8 @@
  * (S4) A held session pulls nothing and, but before its greeting, reads nothing, until its deadline. */
 #include "daemon/inbound/session_parts.h"
 
+enum { COUNTS_TELL_MS = 1000 };
+
 struct bytes session_client(const struct session *s)
 {
     if (s->begun && smtp_server_peer(&s->smtp)->address.size > 0)
@@ -262,6 +264,26 @@ static void on_lost(void *owner, struct conn *c, struct result why)
         s->why = why.why;
 }
 
+static void counts_tell(void *ctx)
+{
+    struct inbound *in = ctx;
+    struct msg m = {.kind = MSG_session_fact, .session_fact = {.begun = in->begun_count, .refused = in->refused_count}};
+
+    in->tells = false;
+    for (const struct session *s = in->first; s != NULL; s = s->next)
+        m.session_fact.alive++;
+    depot_say(in->depot, &m);
+}
+
+void session_counts_changed(struct inbound *in)
+{
+    if (in->tells || in->draining)
+        return;
+    in->tells = true;
+    in->telling = (struct loop_timer){.fn = counts_tell, .ctx = in};
+    loop_timer_set(in->loop, &in->telling, instant_after(loop_now(in->loop), COUNTS_TELL_MS));
+}
+
 static void on_closed(void *owner, struct conn *c)
 {
     struct session *s = owner;
@@ -282,6 +304,7 @@ static void on_closed(void *owner, struct conn *c)
     *s->link = s->next;
     if (s->next != NULL)
         s->next->link = s->link;
+    session_counts_changed(in);
     arena_fini(&s->arena);
     mem_free(s->proxy.data);
     mem_free(s);

@@ -46,6 +46,9 @@ struct inbound {
     struct bans *bans; /* NULL in tests that ban nobody */
     struct session *first;
     uint64_t last_session;
+    uint64_t begun_count, refused_count; /* sessions, for the metrics of queued */
+    struct loop_timer telling;           /* session_counts_changed */
+    bool tells;
     uint32_t held_count; /* sessions that wait for the answer to an error */
     bool draining;
     void (*stocked)(struct inbound *in);  /* mail can be taken */
@@ -56,6 +59,8 @@ struct inbound {
 /* Takes the descriptor. Turned away (421) when the limits say so. */
 void session_new(struct inbound *in, const struct door *door, int fd);
 void session_stop(struct session *s);
+/* Queued is told a second later, of all that changed meanwhile. */
+void session_counts_changed(struct inbound *in);
 struct session *session_next(const struct session *s);
 extern const struct depot_handlers SESSION_DEPOT_HANDLERS;
 /* Bans on their way: what queued says, what auth says, and all of them to an auth that has just come. */

@@ -225,10 +225,14 @@ void session_new(struct inbound *in, const struct door *door, int fd)
     }
     if (why != NULL) {
         mem_free(s);
+        in->refused_count++;
+        session_counts_changed(in);
         turn_away(in, door, fd, reply, why);
         return;
     }
     s->id.value = ++in->last_session;
+    in->begun_count++;
+    session_counts_changed(in);
     arena_init(&s->arena, SESSION_ARENA_SIZE_MAX);
     s->next = in->first;
     s->link = &in->first;

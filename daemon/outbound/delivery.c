@@ -85,7 +85,9 @@ void deliveries_free_spare(struct outbound *ob)
 
 static void say_end(struct delivery *d, enum lane_verdict verdict, bool uncertain, struct bytes transcript)
 {
-    struct msg m = {.kind = MSG_job_end, .job_end = {d->id, verdict, uncertain, transcript}};
+    struct msg m = {.kind = MSG_job_end,
+        .job_end = {d->id, verdict, uncertain, transcript, d->findings.connected, d->findings.found, d->findings.none,
+            d->findings.failed}};
 
     if (d->ob->queued != NULL)
         channel_send(d->ob->queued, &m);
@@ -115,9 +117,12 @@ static void on_ask(struct delivery *d, const struct courier_event *event)
     if (is_ok(dns_edge_ask(
             d->ob->dns, event->ask.name, event->ask.type, (uint64_t)(uintptr_t)d | number, &d->asks[number]))) {
         d->ask_open[number] = true;
+        if (!is_ok(arena_copy(&d->arena, event->ask.name, &d->ask_names[number])))
+            d->ask_names[number] = BYTES_NONE;
         return;
     }
     dns_answer_fail(&answer, event->ask.type, DNS_BUSY);
+    findings_answer(&d->findings, event->ask.name, &answer);
     courier_answer(&d->courier, now_of(d), number, &answer);
 }
 
@@ -142,6 +147,9 @@ static void on_dial(struct delivery *d, const struct courier_event *event)
         l = pool_take_peer(d, &event->dial.peer);
     if (l == NULL) {
         struct result r = link_dial(d, slot, &event->dial.peer);
+        if (!is_ok(r))
+            findings_dial(
+                &d->findings, event->dial.peer.host, &event->dial.peer.address, event->dial.peer.port, words_of(r));
         if (!is_ok(r))
             courier_dial_failed(&d->courier, now_of(d), slot, is_no_route(r), words_of(r));
         return;
@@ -178,6 +186,7 @@ static void on_result(struct delivery *d, const struct courier_event *event)
     struct msg m = {.kind = MSG_job_result};
 
     ASSERT(event->result.index < d->rcpt_count && event->result.outcome < COUNT_OF(OUTCOMES));
+    d->troubled = d->troubled || event->result.outcome != SMTP_RCPT_DELIVERED;
     if (!is_ok(enhanced_status_put(&status, event->result.reply.status)))
         buf_reset(&status);
     if (event->result.address.family != 0 && !is_ok(dns_address_put(&address, &event->result.address)))
@@ -204,10 +213,14 @@ static void on_result(struct delivery *d, const struct courier_event *event)
 static void on_finished(struct delivery *d, const struct courier_event *event)
 {
     const struct link *l = d->session.link;
+    uint8_t room[ATTEMPT_TRANSCRIPT_SIZE_MAX];
+    struct buf transcript = BUF(room);
+    struct bytes dialogue = l != NULL ? smtp_client_transcript(&l->client) : event->finished.error;
 
-    say_end(d, event->finished.verdict, event->finished.uncertain,
-        l != NULL ? bytes_head(smtp_client_transcript(&l->client), ATTEMPT_TRANSCRIPT_SIZE_MAX)
-                  : event->finished.error);
+    if (d->troubled || event->finished.verdict != LANE_OK)
+        (void)!is_ok(buf_put(&transcript, buf_bytes(&d->findings.text)));
+    (void)!is_ok(buf_put(&transcript, bytes_head(dialogue, buf_left(&transcript))));
+    say_end(d, event->finished.verdict, event->finished.uncertain, buf_bytes(&transcript));
     if (d->session_reusable)
         link_release(&d->session);
     else
@@ -277,6 +290,7 @@ void delivery_on_answer(void *owner, uint64_t user, struct resolver_token token,
     if (dns_status_is_temporary(answer->status))
         LOG(DNS_FAILED, LOG_TEXT("name", d->lane), LOG_NUM("type", answer->type),
             LOG_STR("why", dns_status_text(answer->status)));
+    findings_answer(&d->findings, d->ask_names[number], answer);
     courier_answer(&d->courier, now_of(d), number, answer);
     (void)delivery_pull(d);
 }
@@ -287,6 +301,9 @@ void delivery_dialed(struct seat *s)
 {
     struct delivery *d = s->delivery;
 
+    if (d->findings.connected == 0)
+        d->findings.connected = (uint32_t)(now_of(d).ms - d->began.ms) + 1;
+    findings_dial(&d->findings, s->link->peer.host, &s->link->peer.address, s->link->peer.port, "connected");
     courier_dialed(&d->courier, now_of(d), s->slot);
     (void)delivery_pull(d);
 }
@@ -295,6 +312,8 @@ void delivery_dial_failed(struct seat *s, struct result why)
 {
     struct delivery *d = s->delivery;
 
+    if (s->link != NULL)
+        findings_dial(&d->findings, s->link->peer.host, &s->link->peer.address, s->link->peer.port, words_of(why));
     courier_dial_failed(&d->courier, now_of(d), s->slot, is_no_route(why), words_of(why));
     (void)delivery_pull(d);
 }
@@ -423,6 +442,8 @@ static struct delivery *delivery_new(struct outbound *ob)
         arena_init(&d->arena, DELIVERY_ARENA_SIZE_MAX);
     }
     d->ob = ob;
+    d->began = loop_now(ob->loop);
+    findings_init(&d->findings, d->findings_room);
     d->timer = (struct loop_timer){.fn = on_timer, .ctx = d};
     d->next = ob->deliveries;
     d->at = &ob->deliveries;

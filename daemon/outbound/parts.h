@@ -14,6 +14,7 @@
 #include "daemon/edge/loop.h"
 #include "daemon/outbound/courier.h"
 #include "daemon/outbound/dane_check.h"
+#include "daemon/outbound/findings.h"
 #include "daemon/outbound/resumption.h"
 #include "smtp/client_auth.h"
 #include "smtp/reply.h"
@@ -123,7 +124,12 @@ struct delivery {
     const struct config_source *source; /* which its lane names; NULL: none */
     struct courier_config cfg;          /* the process's, with what `tls` asks for */
     struct courier_job job;
+    struct findings findings;
+    struct bytes ask_names[MX_ASK_COUNT_MAX];
+    struct instant began;
+    bool troubled; /* somebody did not get it: what was found is kept */
     struct courier courier;
+    uint8_t findings_room[FINDINGS_SIZE_MAX];
 };
 
 struct outbound {

@@ -308,6 +308,9 @@ static RESULT job_start(struct engine *e, struct engine_peer *worker, struct lan
     }
     job->next_of_message = first;
     job->worker = worker;
+    job->began = now;
+    job->body_size = head.body_size;
+    engine_stage(e, TALLY_SCHEDULE, (now.ms - due->next_try.ms) * 1000);
     worker->in_flight++;
     if (head.body_size > 0)
         job_send_body(e, worker, job, 0, BODY_FRAME_SIZE_MAX);
@@ -511,6 +514,18 @@ static void job_ended(struct engine *e, struct job *job, struct walltime now, en
     e->batch.done_end = &job->next;
 }
 
+static void job_measure(struct engine *e, const struct job *job, const struct msg_job_end *end, struct walltime now)
+{
+    int64_t took = now.ms - job->began.ms, connected = end->connected > 0 ? end->connected - 1 : 0;
+
+    e->stats.dns[TALLY_DNS_FOUND] += end->dns_found;
+    e->stats.dns[TALLY_DNS_NONE] += end->dns_none;
+    e->stats.dns[TALLY_DNS_FAILED] += end->dns_failed;
+    if (end->connected > 0)
+        engine_stage(e, TALLY_CONNECT, connected * 1000);
+    engine_stage(e, TALLY_DELIVER, (took - connected) * 1000);
+}
+
 /* A queue that cannot be read just now puts this one delivery off; the worker has done nothing wrong, and the results of its
  * others must not be lost with its channel (Q4). */
 static void job_body_wanted(
@@ -558,6 +573,7 @@ RESULT dispatch_receive(struct engine *e, struct engine_peer *peer, const struct
             return FAIL(CODE_CORRUPT, "unknown verdict");
         job->uncertain = msg->job_end.uncertain;
         job->transcript = words_kept(job, msg->job_end.transcript, ATTEMPT_TRANSCRIPT_SIZE_MAX);
+        job_measure(e, job, &msg->job_end, now);
         job_ended(e, job, now, msg->job_end.verdict);
         return OK;
     default:

@@ -240,8 +240,24 @@ void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *m
     e->ports.send(e->ports.context, peer->channel, msg);
 }
 
+/* A process tells of its own sessions; the counters go on when it is gone. */
+static void sessions_take(struct engine *e, struct engine_peer *peer, const struct msg_session_fact *fact)
+{
+    bool goes_on = fact->begun >= peer->sessions_begun && fact->refused >= peer->sessions_refused;
+
+    e->stats.sessions_begun += goes_on ? fact->begun - peer->sessions_begun : 0;
+    e->stats.sessions_refused += goes_on ? fact->refused - peer->sessions_refused : 0;
+    peer->sessions_begun = fact->begun;
+    peer->sessions_refused = fact->refused;
+    peer->sessions_open = fact->alive;
+}
+
 RESULT engine_receive(struct engine *e, struct engine_peer *peer, const struct msg *msg, struct walltime now)
 {
+    if (msg->kind == MSG_session_fact) {
+        sessions_take(e, peer, &msg->session_fact);
+        return OK;
+    }
     if (msg->kind == MSG_certificate_fact) {
         const struct msg_certificate_fact *fact = &msg->certificate_fact;
         tally_certificate_set(&e->tls, fact->index, fact->count, fact->name, fact->rsa, (int64_t)fact->ends);
@@ -537,8 +553,19 @@ static bool is_map_full(struct result r)
     return r.code == CODE_FULL && r.sys != 0;
 }
 
+static int64_t clock_us(const struct engine *e)
+{
+    return e->ports.clock_us != NULL ? e->ports.clock_us(e->ports.context) : 0;
+}
+
+void engine_stage(struct engine *e, enum tally_stage stage, int64_t took_us)
+{
+    histogram_add(&e->stats.stages[stage], tally_stage_bounds_us, took_us > 0 ? (uint64_t)took_us : 0);
+}
+
 static RESULT batch_write(struct engine *e, struct tx *end, struct walltime now)
 {
+    int64_t began_us = clock_us(e);
     struct result r = batch_try(e, end, now);
 
     while (is_map_full(r) && is_ok(store_grow(e->store))) {
@@ -547,6 +574,8 @@ static RESULT batch_write(struct engine *e, struct tx *end, struct walltime now)
         LOG(QUEUE_MAP_GROWN, LOG_NUM("size", stats.map_size));
         r = batch_try(e, end, now);
     }
+    if (is_ok(r) && e->ports.clock_us != NULL)
+        engine_stage(e, TALLY_COMMIT, clock_us(e) - began_us);
     return r;
 }
 
@@ -557,6 +586,15 @@ static void early_landed(struct job *first)
         for (uint32_t i = 0; i < job->rcpt_count; i++)
             job->rcpts[i].landed = job->rcpts[i].landed || job->rcpts[i].applied;
     }
+}
+
+static bool job_delivered(const struct job *job)
+{
+    bool delivered = false;
+
+    for (uint32_t i = 0; i < job->rcpt_count; i++)
+        delivered = delivered || (job->rcpts[i].has_result && job->rcpts[i].outcome == JOB_DELIVERED);
+    return delivered;
 }
 
 /* Everything of the batch up to `end` is durable: answer, free, schedule. */
@@ -588,7 +626,9 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
     for (struct tx *tx = done.publish; tx != end;) {
         struct tx *next = tx->next;
         e->stats.accepted++;
+        e->stats.accepted_octets += tx->head.body_size;
         e->stats.commit_ops++;
+        engine_stage(e, TALLY_ACCEPT, (now.ms - tx->began.ms) * 1000);
         intake_answer(e, tx, TX_ACCEPTED);
         tx = next;
     }
@@ -600,6 +640,7 @@ static void batch_landed(struct engine *e, struct tx *end, struct walltime now)
             LOG(DELIVERY_UNCERTAIN, LOG_MSG("id", job->id), LOG_TEXT("lane", job->lane_name),
                 LOG_TEXT("host", job->rcpt_count > 0 ? job->rcpts[0].host : BYTES_NONE));
         e->stats.commit_ops++;
+        e->stats.delivered_octets += job_delivered(job) ? job->body_size : 0;
         dispatch_landed(e, job);
         job = next;
     }
@@ -766,6 +807,8 @@ struct walltime engine_deadline(const struct engine *e)
 void engine_stats_get(const struct engine *e, struct engine_stats *stats_out)
 {
     *stats_out = e->stats;
+    for (const struct engine_peer *peer = e->peers; peer != NULL; peer = peer->next)
+        stats_out->sessions_open += peer->sessions_open;
     stats_out->transactions = (uint32_t)e->transactions.count;
     stats_out->jobs = (uint32_t)e->jobs.count;
     stats_out->open = e->open;

@@ -30,6 +30,8 @@ struct engine_ports {
     void *context;
     /* Queues one frame to a channel (never blocks, never calls back into the engine). */
     void (*send)(void *context, void *channel, const struct msg *msg);
+    /* Microseconds of a clock that never goes back, to measure with; NULL: nothing is measured. */
+    int64_t (*clock_us)(void *context);
 };
 
 struct engine_setup {
@@ -44,7 +46,11 @@ struct engine_stats {
     uint32_t transactions, jobs;
     bool open;
     bool paused; /* by the postmaster */
-    struct histogram batch_sizes, delivery_delays;
+    uint64_t accepted_octets,
+        delivered_octets; /* bodies of messages made durable; of jobs that delivered to somebody */
+    uint64_t sessions_begun, sessions_refused, dns[TALLY_DNS_COUNT];
+    uint32_t sessions_open;
+    struct histogram batch_sizes, delivery_delays, stages[TALLY_STAGE_COUNT];
 };
 
 /* NULL when the heap has none. */

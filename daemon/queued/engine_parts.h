@@ -46,6 +46,8 @@ struct engine_peer {
     void *channel;
     uint32_t slots; /* workers: as they said hello; 0 before */
     uint32_t in_flight;
+    uint32_t sessions_open; /* inbound: as it told last */
+    uint64_t sessions_begun, sessions_refused;
     struct tx *group, **group_end; /* inbound: committed, and waiting for the rest of their company */
     enum tx_outcome group_failed;  /* TX_ACCEPTED while nothing went wrong */
 };
@@ -58,6 +60,7 @@ struct tx_rcpt {
 
 struct tx {
     struct message_id id;
+    struct walltime began;
     struct engine_peer *peer; /* NULL once the peer is gone */
     struct arena arena;
     struct envelope_head head; /* from tx_commit on */
@@ -111,6 +114,8 @@ struct job {
     uint32_t rcpt_count;
     enum lane_verdict verdict;
     bool uncertain;
+    struct walltime began;
+    uint64_t body_size;
     bool ended, early; /* the worker has said its last word; it is in the list below */
     struct bytes lane_name, transcript;
     struct bytes sender;         /* the reverse-path of its recipients where it is not the message's own */
@@ -223,6 +228,8 @@ RESULT batch_saves(struct engine *e, void *context, struct walltime now, uint32_
 void batch_saves_forget(struct engine *e);
 /* After the commit that they belong to: logs, counts, schedules. */
 void engine_effects_play(struct engine *e);
+/* One more of a stage. */
+void engine_stage(struct engine *e, enum tally_stage stage, int64_t took_us);
 void engine_send(struct engine *e, struct engine_peer *peer, const struct msg *msg);
 /* Where a forward-path goes: the part behind the last @, in the lower case that inbound gave it. */
 struct bytes path_domain(struct bytes path);

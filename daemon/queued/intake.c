@@ -27,7 +27,7 @@ static RESULT tx_unmade(struct engine *e, struct engine_peer *peer, struct messa
     return OK;
 }
 
-static RESULT tx_begin(struct engine *e, struct engine_peer *peer, struct message_id id)
+static RESULT tx_begin(struct engine *e, struct engine_peer *peer, struct message_id id, struct walltime now)
 {
     if (map_get(&e->transactions, id.value) != NULL)
         return FAIL(CODE_REFUSED, "transaction began twice");
@@ -35,6 +35,7 @@ static RESULT tx_begin(struct engine *e, struct engine_peer *peer, struct messag
     if (tx == NULL)
         return tx_unmade(e, peer, id);
     tx->id = id;
+    tx->began = now;
     tx->peer = peer;
     tx->rcpts_end = &tx->rcpts;
     tx->failed = TX_ACCEPTED;
@@ -276,7 +277,7 @@ RESULT intake_receive(struct engine *e, struct engine_peer *peer, const struct m
     case MSG_ids_want:
         return ids_grant(e, peer, msg->ids_want.count);
     case MSG_tx_begin:
-        return tx_begin(e, peer, msg->tx_begin.id);
+        return tx_begin(e, peer, msg->tx_begin.id, now);
     case MSG_tx_rcpt:
         id = msg->tx_rcpt.id;
         break;

@@ -60,30 +60,77 @@ static RESULT labelled_put(struct buf *out, const char *name, const char *label,
     return value_put(out, value);
 }
 
-static RESULT histogram_put(struct buf *out, const char *name, const char *help, const struct histogram *h,
-    const uint64_t bounds[HISTOGRAM_BOUNDS], bool is_time)
+/* How a histogram is written: its values have `per_unit` to a second, 0: they are no times. */
+struct scale {
+    const uint64_t *bounds;
+    uint64_t per_unit;
+};
+
+static RESULT scaled_put(struct buf *out, const struct scale *scale, uint64_t value)
+{
+    uint64_t rest = scale->per_unit == 0 ? 0 : value % scale->per_unit;
+
+    TRY(buf_put_u64(out, scale->per_unit == 0 ? value : value / scale->per_unit));
+    if (rest == 0)
+        return OK;
+    TRY(buf_put_octet(out, '.'));
+    return buf_put_u64_pad(out, rest, scale->per_unit == 1000 ? 3 : 6);
+}
+
+/* One series: `label` is its own, as name="value", or empty. */
+static RESULT series_put(
+    struct buf *out, const char *name, const char *label, const struct histogram *h, const struct scale *scale)
 {
     uint64_t sum = 0;
 
-    TRY(heading_put(out, name, "histogram", help));
     for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
         sum += h->buckets[i];
         TRY(buf_put_str(out, name));
-        TRY(buf_put_str(out, "_bucket{le=\""));
+        TRY(buf_put_str(out, "_bucket{"));
+        TRY(buf_put_str(out, label));
+        TRY(buf_put_str(out, label[0] != 0 ? ",le=\"" : "le=\""));
         if (i == HISTOGRAM_BOUNDS)
             TRY(buf_put_str(out, "+Inf"));
         else
-            TRY(is_time ? seconds_put(out, bounds[i]) : buf_put_u64(out, bounds[i]));
+            TRY(scaled_put(out, scale, scale->bounds[i]));
         TRY(buf_put_str(out, "\"}"));
         TRY(value_put(out, sum));
     }
-    TRY(buf_put_str(out, name));
-    TRY(buf_put_str(out, "_sum "));
-    TRY(is_time ? seconds_put(out, h->sum) : buf_put_u64(out, h->sum));
-    TRY(buf_put_octet(out, '\n'));
-    TRY(buf_put_str(out, name));
-    TRY(buf_put_str(out, "_count"));
-    return value_put(out, h->count);
+    for (unsigned last = 0; last < 2; last++) {
+        TRY(buf_put_str(out, name));
+        TRY(buf_put_str(out, last == 0 ? "_sum" : "_count"));
+        if (label[0] != 0) {
+            TRY(buf_put_octet(out, '{'));
+            TRY(buf_put_str(out, label));
+            TRY(buf_put_octet(out, '}'));
+        }
+        TRY(buf_put_octet(out, ' '));
+        TRY(last == 0 ? scaled_put(out, scale, h->sum) : buf_put_u64(out, h->count));
+        TRY(buf_put_octet(out, '\n'));
+    }
+    return OK;
+}
+
+static RESULT histogram_put(struct buf *out, const char *name, const char *help, const struct histogram *h,
+    const uint64_t bounds[HISTOGRAM_BOUNDS], bool is_time)
+{
+    TRY(heading_put(out, name, "histogram", help));
+    return series_put(out, name, "", h, &(struct scale){bounds, is_time ? 1000 : 0});
+}
+
+static RESULT stages_put(struct buf *out, const struct engine_stats *e)
+{
+    static const char *const labels[TALLY_STAGE_COUNT] = {
+#define STAGE(id, name) "stage=\"" name "\"",
+        TALLY_STAGES(STAGE)
+#undef STAGE
+    };
+    static const char name[] = "mansio_stage_seconds";
+
+    TRY(heading_put(out, name, "histogram", "How long each stage of the way took."));
+    for (size_t i = 0; i < TALLY_STAGE_COUNT; i++)
+        TRY(series_put(out, name, labels[i], &e->stages[i], &(struct scale){tally_stage_bounds_us, 1000000}));
+    return OK;
 }
 
 static RESULT queue_put(struct buf *out, const struct metrics *m)
@@ -120,6 +167,20 @@ static RESULT work_put(struct buf *out, const struct metrics *m)
         &e->batch_sizes, tally_batch_bounds, false));
     TRY(histogram_put(out, "mansio_delivery_delay_seconds", "From a message's arrival to a recipient's delivery.",
         &e->delivery_delays, tally_delay_bounds_ms, true));
+    TRY(stages_put(out, e));
+    TRY(single_put(
+        out, "mansio_accepted_bytes_total", "counter", "Content of messages made durable.", e->accepted_octets));
+    TRY(single_put(out, "mansio_delivered_bytes_total", "counter", "Content of messages, once for each transfer of it.",
+        e->delivered_octets));
+    TRY(single_put(
+        out, "mansio_sessions_open", "gauge", "Clients that are connected, a second late.", e->sessions_open));
+    TRY(single_put(out, "mansio_sessions_total", "counter", "Clients that were let in.", e->sessions_begun));
+    TRY(single_put(out, "mansio_sessions_refused_total", "counter", "Clients that were turned away with 421 or 554.",
+        e->sessions_refused));
+    TRY(heading_put(out, "mansio_dns_answers_total", "counter", "Answers to questions about next hops."));
+    TRY(labelled_put(out, "mansio_dns_answers_total", "outcome", "found", e->dns[TALLY_DNS_FOUND]));
+    TRY(labelled_put(out, "mansio_dns_answers_total", "outcome", "none", e->dns[TALLY_DNS_NONE]));
+    TRY(labelled_put(out, "mansio_dns_answers_total", "outcome", "failed", e->dns[TALLY_DNS_FAILED]));
     TRY(single_put(out, "mansio_transactions_open", "gauge", "Transactions being received.", e->transactions));
     TRY(single_put(out, "mansio_jobs_in_flight", "gauge", "Jobs with workers.", e->jobs));
     return single_put(out, "mansio_accepting", "gauge", "1 while new mail is taken.", e->open);
@@ -157,6 +218,7 @@ static RESULT lane_line_put(struct buf *out, const char *name, struct bytes lane
     if (result != NULL) {
         TRY(buf_put_octet(out, ','));
         TRY(label_put(out, "result", bytes_of(result)));
+        TRY(buf_put_str(out, result[0] == 'f' ? ",class=\"5\"" : result[2] == 'l' ? ",class=\"2\"" : ",class=\"4\""));
     }
     TRY(buf_put_octet(out, '}'));
     return value_put(out, value);

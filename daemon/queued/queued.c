@@ -131,6 +131,12 @@ static void on_listener(void *ctx, uint32_t listen_index, uint32_t address_index
         process_fail(q->process, "the control socket cannot be served");
 }
 
+static int64_t port_clock_us(void *context)
+{
+    (void)context;
+    return clock_instant_us();
+}
+
 static void port_send(void *context, void *channel, const struct msg *msg)
 {
     (void)context;
@@ -209,8 +215,10 @@ static RESULT queue_open(struct queued *q)
     store_stats_get(q->store, &stats);
     LOG(QUEUE_OPENED, LOG_STR("path", q->path), LOG_NUM("messages", stats.messages), LOG_NUM("schema", STORE_SCHEMA),
         LOG_NUM("swept", stats.swept));
-    q->engine = engine_new(&(struct engine_setup){
-        .config = q->cfg, .store = q->store, .ports = {.context = q, .send = port_send}, .seed = clock_seed()});
+    q->engine = engine_new(&(struct engine_setup){.config = q->cfg,
+        .store = q->store,
+        .ports = {.context = q, .send = port_send, .clock_us = port_clock_us},
+        .seed = clock_seed()});
     if (q->engine == NULL)
         return FAIL(CODE_FULL, "out of memory");
     return engine_start(q->engine, clock_walltime());

@@ -4,6 +4,9 @@ const uint64_t tally_delay_bounds_ms[HISTOGRAM_BOUNDS] = {
     100, 500, 1000, 5000, 30000, 60000, 300000, 1800000, 3600000, 14400000, 86400000};
 const uint64_t tally_batch_bounds[HISTOGRAM_BOUNDS] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
 
+const uint64_t tally_stage_bounds_us[HISTOGRAM_BOUNDS] = {
+    500, 1000, 2500, 5000, 10000, 25000, 100000, 500000, 2000000, 10000000, 60000000};
+
 void histogram_add(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS], uint64_t value)
 {
     size_t i = 0;

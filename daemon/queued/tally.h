@@ -18,8 +18,27 @@ struct histogram {
 
 extern const uint64_t tally_delay_bounds_ms[HISTOGRAM_BOUNDS];
 extern const uint64_t tally_batch_bounds[HISTOGRAM_BOUNDS];
+extern const uint64_t tally_stage_bounds_us[HISTOGRAM_BOUNDS];
 
 void histogram_add(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS], uint64_t value);
+
+/* The stages of a message's way through the house, and how long each took, in microseconds:
+ *   id, label, from and to */
+#define TALLY_STAGES(STAGE)                                                                                            \
+    STAGE(ACCEPT, "accept")     /* the first word of a transaction to its being durable */                             \
+    STAGE(COMMIT, "commit")     /* one group commit */                                                                 \
+    STAGE(SCHEDULE, "schedule") /* a recipient's time to its job's start */                                            \
+    STAGE(CONNECT, "connect")   /* that to the first connection, DNS included */                                       \
+    STAGE(DELIVER, "deliver")   /* that to the job's end */
+
+enum tally_stage {
+#define STAGE(id, name) TALLY_##id,
+    TALLY_STAGES(STAGE)
+#undef STAGE
+        TALLY_STAGE_COUNT
+};
+
+enum tally_dns { TALLY_DNS_FOUND, TALLY_DNS_NONE, TALLY_DNS_FAILED, TALLY_DNS_COUNT };
 
 enum tally_result { TALLY_DELIVERED, TALLY_DEFERRED, TALLY_FAILED, TALLY_RESULT_COUNT };
 

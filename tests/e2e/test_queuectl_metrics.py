@@ -6,6 +6,8 @@ import re
 import socket
 
 import support  # noqa: F401
+from ports import free_port
+from waiting import wait_until
 from case import IS_ROOT, TOP, Case, as_ordinary_user, main, need_root
 
 LINE = re.compile(r'^([a-z_]+)(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? ([0-9.]+)$')
@@ -62,9 +64,9 @@ class Metrics(Case):
         now = parse(self.scrape())
         self.assertEqual(2, now["mansio_messages_accepted_total"])
         self.assertEqual(1, now["mansio_queue_messages"])
-        for result in ("delivered", "deferred", "failed"):
+        for result, code in (("delivered", 2), ("deferred", 4), ("failed", 5)):
             self.assertEqual(1, now[f'mansio_recipient_results_total{{result="{result}"}}'])
-            self.assertEqual(1, now[f'mansio_lane_results_total{{lane="{lane}",result="{result}"}}'])
+            self.assertEqual(1, now[f'mansio_lane_results_total{{lane="{lane}",result="{result}",class="{code}"}}'])
         self.assertEqual(1, now["mansio_delivery_delay_seconds_count"])
         self.assertEqual(1, now['mansio_delivery_delay_seconds_bucket{le="Inf"}'])
         self.assertGreater(now["mansio_commit_batch_size_count"], 0)
@@ -81,6 +83,51 @@ class Metrics(Case):
                 self.assertIn(name, self.names | ONLY_WITH_TLS, path)
         with open(os.path.join(TOP, "etc/monitoring/grafana.json")) as f:
             json.load(f)
+
+    def test_by_http_and_what_a_message_leaves_in_them(self):
+        hop = self.sink()
+        port, other = free_port(), free_port()
+        self.m = self.mansio(config=f'metrics_http = {port}\nroute "*" {{ via = "relay:[127.0.0.1]:{hop.port}" }}')
+        self.m.send("a@one.test", ["b@one.test"], "Subject: x\n\n" + 500 * "x\n")
+        self.m.wait_event("message_done")
+        wait_until(lambda: parse(self.by_http(port))["mansio_sessions_open"] == 0 and
+                   parse(self.by_http(port))["mansio_sessions_total"] >= 1, 20)
+        now = parse(self.by_http(port))
+        for stage in ("accept", "commit", "schedule", "connect", "deliver"):
+            self.assertGreaterEqual(now[f'mansio_stage_seconds_count{{stage="{stage}"}}'], 1, stage)
+            self.assertEqual(now[f'mansio_stage_seconds_count{{stage="{stage}"}}'],
+                             now[f'mansio_stage_seconds_bucket{{stage="{stage}",le="Inf"}}'])
+        self.assertGreater(now["mansio_accepted_bytes_total"], 1000)
+        self.assertEqual(now["mansio_accepted_bytes_total"], now["mansio_delivered_bytes_total"])
+        self.assertIn('mansio_dns_answers_total{outcome="found"}', now)
+        for request in (b"\0" * 9000, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 2000, b"\n\n"):
+            self.by_http(port, request)
+        with socket.create_connection(("127.0.0.1", port)) as silent:  # it is not waited for
+            with open(self.m.conf) as f:
+                text = f.read().replace(f"metrics_http = {port}", f"metrics_http = 127.0.0.1:{other}")
+            with open(self.m.conf, "w") as f:
+                f.write(text)
+            self.assertEqual(0, self.m.queuectl("reload").returncode)
+            self.m.wait_event("reloaded")
+            wait_until(lambda: self.answers(other) and not self.answers(port), 20)
+            silent.close()
+
+    def answers(self, port):
+        try:
+            return "mansio_queue_messages" in self.by_http(port)
+        except OSError:
+            return False
+
+    def by_http(self, port, request=b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", port), 10) as s:
+            answer = b""
+            try:
+                s.sendall(request)
+                while piece := s.recv(65536):
+                    answer += piece
+            except ConnectionResetError:  # more was sent than is ever read
+                pass
+        return answer.partition(b"\r\n\r\n")[2].decode("ascii")
 
     @need_root("asks as another user")
     def test_strangers_see_no_next_hops(self):

@@ -35,9 +35,11 @@ class Why(Case):
         self.assertIn("Its sender is warned of the delay", why)
         self.assertIn(f"queuectl retry {id}", why)
         self.assertIn("The last dialogue:", why)
+        self.assertIn("whom it dialed:\n    dial [127.0.0.1]:%d: connected\n" % self.hop.port, why)
         facts = json.loads(self.ctl("--json", "explain", id).stdout)
         self.assertEqual(self.lane, facts["lanes"][0]["lane"])
         self.assertTrue(facts["why"])
+        self.assertEqual(1, len(facts["findings"]))
         for name in (id, "<m1@x.test>", "m1@x.test", "a@sender.test", "b@one.test"):
             self.assertIn("deferred", self.ctl("trace", name).stdout)
         self.ctl("hold", id)
@@ -53,6 +55,17 @@ class Why(Case):
         self.assertIn("no longer in the queue", self.ctl("explain", id).stdout)
         self.ctl("trace", "nobody@nowhere.test", ok=1)
         self.ctl("explain", "zzzzzz", ok=1)
+
+    def test_explain_shows_what_the_dns_said(self):
+        names = self.dns("one IN MX 10 mx1.one\none IN MX 20 mx2.one\nmx1.one IN A 127.0.0.77\n")
+        self.m = self.mansio(dns=names, mx_port=9, retry='plan = { "1h" } jitter = 0')
+        id = self.m.send("a@sender.test", ["b@one.test"], "Subject: hm\n\nx\n")
+        self.m.wait_recipient("b@one.test", state="deferred", attempts=1)
+        found = json.loads(self.ctl("--json", "explain", id).stdout)["findings"]
+        self.assertIn("dns MX one.test: 10 mx1.one.test, 20 mx2.one.test", found)
+        self.assertTrue([line for line in found if line.startswith("dns A mx1.one.test: 127.0.0.77")], found)
+        self.assertTrue([line for line in found if line.startswith("dns A mx2.one.test: no such")], found)
+        self.assertTrue([line for line in found if line.startswith("dial mx1.one.test [127.0.0.77]:9: ")], found)
 
     def test_lanes_are_suspended_over_a_restart(self):
         self.start()

@@ -102,8 +102,8 @@ static void lanes_are_bounded_and_harmless(void **state)
     tally_lane_add(lanes, BYTES("mx:a\"\\\n\xff"), TALLY_FAILED);
     assert_int_equal(lanes->count, TALLY_LANES_MAX);
     assert_true(is_ok(metrics_put(&out, &(struct metrics){.engine = &stats, .store = &store, .results = lanes})));
-    assert_true(bytes_find(buf_bytes(&out), BYTES("{lane=\"mx:a\\\"\\\\??\",result=\"failed\"} 2\n")) >= 0);
-    assert_true(bytes_find(buf_bytes(&out), BYTES("{lane=\"*\",result=\"delivered\"} 301\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("{lane=\"mx:a\\\"\\\\??\",result=\"failed\",class=\"5\"} 2\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("{lane=\"*\",result=\"delivered\",class=\"2\"} 301\n")) >= 0);
     /* names that fill the room: the part is left out, the rest stands */
     lanes->count = 0;
     for (unsigned i = 0; i < 128; i++) {
