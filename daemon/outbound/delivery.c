@@ -312,8 +312,10 @@ void delivery_dial_failed(struct seat *s, struct result why)
 {
     struct delivery *d = s->delivery;
 
-    if (s->link != NULL)
-        findings_dial(&d->findings, s->link->peer.host, &s->link->peer.address, s->link->peer.port, words_of(why));
+    /* the link is gone already; the courier still knows whom it meant */
+    const struct courier_dial *meant = &d->courier.dials[s->slot];
+    findings_dial(
+        &d->findings, (struct bytes){meant->host, meant->host_size}, &meant->address, meant->port, words_of(why));
     courier_dial_failed(&d->courier, now_of(d), s->slot, is_no_route(why), words_of(why));
     (void)delivery_pull(d);
 }
