@@ -69,6 +69,8 @@ static enum tool_exit answer_take(
             fputc('\n', stdout);
             continue;
         }
+        if (!raw && t->plain_line != NULL && !desk_line_is_last(line) && t->plain_line(t, line, index))
+            continue;
         object = json_loadb((const char *)line.data, line.size, 0, NULL);
         if (desk_line_is_last(line)) {
             *end_out = object;

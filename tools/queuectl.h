@@ -27,6 +27,8 @@ struct tool {
     bool at_once; /* --now: no time to take it back */
     const char *reason;
     bool traditional; /* mailq's form of list */
+    /* Prints a line of an answer without a tree being made of it; false: it goes to its handler. NULL: none does. */
+    bool (*plain_line)(const struct tool *t, struct bytes line, uint64_t index);
     const char *lane;
     char *const *to, *const *cc; /* of resend */
     size_t to_count, cc_count;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "tools/ask.h"
+#include "tools/listing.h"
 #include "tools/query.h"
 #include "tools/render.h"
 
@@ -44,13 +45,15 @@ enum tool_exit tool_list(const struct tool *t, char *const *args, size_t arg_cou
 {
     int64_t count = 0, size = 0;
     enum tool_exit exit = TOOL_OK;
+    struct tool plain = *t;
     struct query q;
     json_t *end;
 
+    plain.plain_line = t->traditional ? listing_line : NULL;
     if (!query_read(t, args, arg_count, &q))
         return TOOL_USAGE;
     for (size_t from = 0; exit == TOOL_OK && query_more(&q, from); from += QUERY_IDS_MAX) {
-        exit = tool_ask(t, query_request(&q, "list", from), list_line, NULL, &end);
+        exit = tool_ask(&plain, query_request(&q, "list", from), list_line, NULL, &end);
         count += render_num(end, "count");
         size += render_num(end, "size");
         json_decref(end);

@@ -4,6 +4,7 @@
 
 #include <cmocka.h>
 
+#include "tools/listing.h"
 #include "tools/render.h"
 
 static char shown[8192];
@@ -57,6 +58,54 @@ static void spans_and_sizes(void **state)
     }
 }
 
+/* The fast way prints what the slow one does, or leaves it alone. */
+static void mailq_is_the_same_both_ways(void **state)
+{
+#define HEAD "{\"v\":1,\"id\":\"1m80xav9100\",\"from\":\""
+#define RCPT(to, st, n, next, reply)                                                                                   \
+    "{\"to\":\"" to "\",\"state\":\"" st "\",\"attempts\":" n ",\"next_try\":" next ",\"reply\":\"" reply              \
+    "\",\"lane\":\"mx:x\"}"
+    static const struct {
+        const char *line;
+        bool simple;
+    } cases[] = {
+        {HEAD "a@b.test\",\"size\":12,\"arrival\":1795324771,\"recipients\":[" RCPT(
+             "c@d.test", "due", "0", "1795324771", "") "]}",
+            true},
+        {HEAD
+            "\",\"size\":1234567890123,\"arrival\":0,\"recipients\":[" RCPT("c@d.test", "held", "1", "5", "450 x") "]}",
+            true},
+        {HEAD "a\",\"size\":0,\"arrival\":1780000799,\"recipients\":[" RCPT(
+             "c@d", "deferred", "3", "1795329999", "450 x") "," RCPT("e@f", "active", "1", "0", "450 x") "," RCPT("e@f",
+             "leaving", "0", "1799999999", "451 y") "]}",
+            true},
+        {HEAD "j\u00fc\",\"size\":0,\"arrival\":1,\"recipients\":[" RCPT("c@d", "due", "0", "0", "") "]}", false},
+        {HEAD "j\xc3\xbc\",\"size\":0,\"arrival\":1,\"recipients\":[" RCPT("c@d", "due", "0", "0", "") "]}", false},
+        {HEAD "a\",\"size\":0,\"arrival\":1,\"recipients\":[]}", false},
+        {HEAD "a\",\"size\":-1,\"arrival\":1,\"recipients\":[" RCPT("c@d", "due", "0", "0", "") "]}", false},
+        {HEAD "a\",\"size\":0,\"arrival\":1,\"recipients\":[" RCPT("c@d", "due", "0", "0", "") "]", false},
+        {HEAD, false},
+        {"", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint8_t room[4096];
+        struct buf fast = BUF(room);
+        struct result r = listing_put(&fast, bytes_of(cases[i].line), 1795324000);
+        assert_int_equal(is_ok(r), cases[i].simple);
+        if (!cases[i].simple)
+            continue;
+        json_t *tree = json_loads(cases[i].line, 0, NULL);
+        FILE *out = begin();
+        render_mailq(out, tree, 1795324000);
+        fclose(out);
+        json_decref(tree);
+        assert_int_equal(strlen(shown), fast.size);
+        assert_memory_equal(shown, fast.data, fast.size);
+    }
+}
+
 static void forms(void **state)
 {
     static const char text[] =
@@ -94,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_harmless),
         cmocka_unit_test(spans_and_sizes),
+        cmocka_unit_test(mailq_is_the_same_both_ways),
         cmocka_unit_test(forms),
     };
 
