@@ -13,6 +13,7 @@
 
 #include <curses.h>
 
+enum { AGE_COUNT = 6, AGES_EVERY = 10 /* turns: their counting walks the queue */ };
 enum { TURN_MS = 1000, LANES_MAX = 1000, HEAD_LINES = 4, SIZE_LINES_MIN = 6, SIZE_COLUMNS_MIN = 20 };
 
 struct counts { /* from the metrics */
@@ -29,7 +30,9 @@ struct screen {
     size_t chosen, first;
     char chosen_lane[LANE_NAME_SIZE_MAX + 1];
     char word[128]; /* what the last key did */
-    bool help;
+    bool by_age;
+    unsigned ages_due; /* turns until they are counted again */
+    int64_t ages[AGE_COUNT];
 };
 
 /* --- asking --- */
@@ -65,6 +68,29 @@ static void metrics_line(const struct tool *t, void *context, const json_t *line
         at = strchr(at, '\n');
         at = at == NULL ? NULL : at + 1;
     }
+}
+
+static const struct {
+    const char *filter, *words;
+} age_rows[AGE_COUNT] = {{"age<=5m", "up to 5 minutes"}, {"age>5m age<=1h", "5 minutes to 1 hour"},
+    {"age>1h age<=4h", "1 to 4 hours"}, {"age>4h age<=1d", "4 hours to 1 day"}, {"age>1d age<=3d", "1 to 3 days"},
+    {"age>3d", "more than 3 days"}};
+
+/* Recipients by the age of their message. */
+static enum tool_exit ages_ask(struct screen *s)
+{
+    enum tool_exit exit = TOOL_OK;
+
+    for (size_t i = 0; i < AGE_COUNT && exit == TOOL_OK; i++) {
+        json_t *end;
+
+        exit = tool_ask_quietly(s->t,
+            json_pack("{s:i,s:s,s:s}", "v", CONTROL_VERSION, "verb", "count", "filter", age_rows[i].filter), NULL, NULL,
+            &end);
+        s->ages[i] = render_num(end, "recipients");
+        json_decref(end);
+    }
+    return exit;
 }
 
 static void lane_line(const struct tool *t, void *context, const json_t *line, uint64_t index)
@@ -118,6 +144,10 @@ static enum tool_exit screen_ask(struct screen *s)
         exit = tool_ask_quietly(
             s->t, json_pack("{s:i,s:s}", "v", CONTROL_VERSION, "verb", "lanes"), lane_line, found, &end);
         json_decref(end);
+    }
+    if (exit == TOOL_OK && s->by_age && s->ages_due-- == 0) {
+        exit = ages_ask(s);
+        s->ages_due = AGES_EVERY;
     }
     clock_gettime(CLOCK_MONOTONIC, &at);
     s->seconds = (double)(at.tv_sec - s->at.tv_sec) + (double)(at.tv_nsec - s->at.tv_nsec) / 1e9;
@@ -196,9 +226,26 @@ static void lane_draw(int row, const json_t *lane, bool chosen)
     free(text);
 }
 
+static void ages_draw(const struct screen *s, size_t rows)
+{
+    int64_t most = 1;
+
+    line_put(2, "recipients  age of the message", A_UNDERLINE);
+    for (size_t i = 0; i < AGE_COUNT; i++)
+        most = s->ages[i] > most ? s->ages[i] : most;
+    for (size_t i = 0; i < rows && i < AGE_COUNT; i++) {
+        char text[256];
+        int used = snprintf(text, sizeof text, "%10" PRId64 "  %-20s ", s->ages[i], age_rows[i].words);
+
+        line_put((int)i + 3, text, A_NORMAL);
+        for (int64_t bar = 0; used + bar < COLS && bar < s->ages[i] * (COLS - used) / most; bar++)
+            mvaddch((int)i + 3, used + (int)bar, '#');
+    }
+}
+
 static void screen_draw(struct screen *s)
 {
-    static const char keys[] = "q quit  up/down choose  r retry  s suspend/resume  h hold  u release";
+    static const char keys[] = "q quit  up/down choose  r retry  s suspend/resume  h hold  u release  a ages";
     size_t count = json_array_size(s->lanes);
     size_t rows = LINES > HEAD_LINES ? (size_t)LINES - HEAD_LINES : 0;
 
@@ -209,6 +256,12 @@ static void screen_draw(struct screen *s)
         return;
     }
     head_draw(s);
+    if (s->by_age) {
+        ages_draw(s, rows);
+        line_put(LINES - 1, "q quit  a next hops", A_DIM);
+        refresh();
+        return;
+    }
     line_put(2, "state       flying slots    in/s   out/s  next hop", A_UNDERLINE);
     if (s->chosen < s->first)
         s->first = s->chosen;
@@ -278,6 +331,10 @@ static bool key_do(struct screen *s, int key)
     case KEY_UP:
     case 'k':
         choose(s, s->chosen > 0 ? s->chosen - 1 : 0);
+        break;
+    case 'a':
+        s->by_age = !s->by_age;
+        s->ages_due = 0;
         break;
     case 'r':
         lane_act(s, "retry", false);

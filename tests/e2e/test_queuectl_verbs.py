@@ -7,6 +7,7 @@ import re
 import unittest
 
 import support  # noqa: F401
+from namespaces import mount_namespace
 from case import TOP, Case, main, need_root
 
 try:
@@ -125,6 +126,31 @@ class Verbs(Case):
             self.assertEqual(77, r.returncode, r.stdout + r.stderr)
         self.assertEqual([], self.m.events("control"))
         self.check("count_", self.ctl("count"))
+
+    @need_root("asks as another user")
+    def test_members_of_the_group_may_do_everything(self):
+        """By their first group or by another; and what they do is logged as theirs."""
+        group, member = 54321, 4712
+        with open("/etc/group") as f:
+            lines = "".join(line for line in f if not line.startswith("mansio:"))
+        groups = self.file("group", lines + f"mansio:x:{group}:\n")
+        self.m = self.mansio(config=HOLD, as_root=True, user="nobody", start=False)
+        self.ran = set()
+        wrapper = self.file("mansiod", "#!/bin/sh\nexec " + " ".join(mount_namespace()) + " sh -c 'mount --bind " + groups +
+                            " /etc/group && exec " + self.m.program("mansiod") + ' "$@"\' sh "$@"\n')
+        os.chmod(wrapper, 0o755)
+        programs = self.m.program
+        self.m.program = lambda name: wrapper if name == "mansiod" else programs(name)
+        self.m.start()
+        id = self.m.send("a@here.test", ["b@one.test"], "Subject: x\n\nx\n")
+        for rights in (("--regid=100", f"--groups={group}"), (f"--regid={group}", "--clear-groups")):
+            r = self.run_program(["setpriv", f"--reuid={member}", *rights, programs("queuectl"), "-c", self.m.conf, "--json", "release", id])
+            self.assertEqual(0, r.returncode, r.stdout + r.stderr)
+            r = self.run_program(["setpriv", f"--reuid={member}", *rights, programs("queuectl"), "-c", self.m.conf, "--json", "hold", id])
+            self.assertEqual(0, r.returncode, r.stdout + r.stderr)
+        self.assertEqual([member] * 4, [int(e["uid"]) for e in self.m.events("control")])
+        r = self.run_program(["setpriv", f"--reuid={member}", "--regid=100", "--groups=101", programs("queuectl"), "-c", self.m.conf, "stats"])
+        self.assertEqual(77, r.returncode, r.stdout + r.stderr)
 
 
 class Manual(unittest.TestCase):
