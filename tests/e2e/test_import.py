@@ -16,13 +16,43 @@ import unittest
 
 import support  # noqa: F401
 import postfix
+import services
 from case import TOP, Case, main
 from ports import free_port
 from waiting import wait_until
 
 DATA = os.path.join(TOP, "tests", "data", "postfix")
 IMPORT, QUEUE = os.path.join(TOP, "tools", "import-postfix"), os.path.join(TOP, "tools", "import-queue")
-SQLITE = os.path.join(os.path.dirname(postfix.ROOT), "postfix-sqlite", "usr/lib/postfix/postfix-sqlite.so")
+DATABASES = ("sqlite", "pgsql", "ldap")
+MODULE = {kind: os.path.join(os.path.dirname(postfix.ROOT), f"postfix-{kind}", f"usr/lib/postfix/postfix-{kind}.so") for kind in DATABASES}
+# The virtual-sql data as a directory has them.
+LDIF = """dn: dc=test
+objectClass: dcObject
+objectClass: organization
+dc: test
+o: test
+""" + "".join(f"""
+dn: o={name},dc=test
+objectClass: organization
+o: {name}
+description: {state}
+""" for name, state in (("one.test", "active"), ("two.test", "active"), ("off.test", "off"))) + "".join(f"""
+dn: uid={address},dc=test
+objectClass: inetOrgPerson
+uid: {address}
+cn: {address}
+sn: x
+mail: {address}
+employeeType: {state}
+{values}
+""" for address, state, values in (
+    ("alice@one.test", "active", "title: one.test/alice/"), ("bob@two.test", "active", "title: two.test/bob/"),
+    ("gone@two.test", "off", "title: two.test/gone/"),
+    ("info@one.test", "active", "description: alice@one.test\ndescription: bob@two.test"),
+    ("sales@two.test", "active", "description: carol@far.test")))
+FILTERS = {"domains": ("(&(objectClass=organization)(o=%s)(description=active))", "o"),
+           "mailboxes": ("(&(mail=%s)(employeeType=active)(title=*))", "title"),
+           "aliases": ("(&(mail=%s)(employeeType=active)(description=*))", "description")}
 US, STRANGER = "127.0.0.1", "127.0.0.8"
 NULL_SENDER = ""
 
@@ -85,7 +115,8 @@ class Import(Case):
             subprocess.run([postfix.program(program), "-c", self.postmap_conf(), f"{kind}:{path}"], check=True,
                            env=postfix.environment())
         with open(os.path.join(self.conf, "dynamicmaps.cf"), "w") as f:
-            f.write(f"sqlite\t{shutil.copy(SQLITE, self.conf)}\tdict_sqlite_open\n")
+            for kind in (k for k in DATABASES if os.path.exists(MODULE[k])):
+                f.write(f"{kind}\t{shutil.copy(MODULE[kind], self.conf)}\tdict_{kind}_open\n")
         text = text.replace("reject_rbl_client dnsbl.example.net,", "")  # there is no such list here
         text = text.replace("header_checks", "#header_checks").replace("smtpd_milters", "#smtpd_milters")
         theirs = postfix.Postfix(self, text + f"\nmeta_directory = {self.conf}\nsmtp_tls_security_level = none\n"
@@ -141,8 +172,10 @@ class Import(Case):
                     found += [(int(m.group(1)), last, r.lower()) for r in e.recipients]
         return sorted(found)
 
-    def side_by_side(self, name):
+    def side_by_side(self, name, change=None):
         self.world(name)
+        if change is not None:
+            change()
         theirs = self.postfix()
         expected = self.send(theirs.port, MAIL[name], "theirs")
         queue = os.path.join(theirs.queue, "deferred")
@@ -165,7 +198,42 @@ class Import(Case):
         text = self.side_by_side("isp-relay")
         self.assertIn("reject_rbl_client dnsbl.example.net", text.split("not carried over")[1])
 
-    @unittest.skipUnless(os.path.exists(SQLITE), "postfix-sqlite is not unpacked (tests/run does it)")
+    def tables(self, kind, text_of):
+        """The tables of virtual-sql as another kind: text_of says what stands in each file instead."""
+        main_cf = os.path.join(self.conf, "main.cf")
+        with open(main_cf) as f:
+            text = f.read()
+        with open(main_cf, "w") as f:
+            f.write(text.replace("sqlite:", kind + ":"))
+        for name in FILTERS:
+            path = os.path.join(self.conf, f"sql-{name}.cf")
+            with open(path) as f:
+                text = f.read()
+            with open(path, "w") as f:
+                f.write(text_of(name, text))
+
+    @unittest.skipIf(services.missing_postgres(), services.missing_postgres())
+    @unittest.skipUnless(os.path.exists(MODULE["pgsql"]), "postfix-pgsql is not unpacked (tests/run does it)")
+    def test_virtual_domains_with_postgresql(self):
+        def change():
+            db = services.Postgres(self)
+            with open(os.path.join(self.conf, "schema.sql")) as f:
+                db.sql(f.read())
+            self.tables("pgsql", lambda name, text: re.sub(
+                "dbpath = .*", f"hosts = unix:{db.folder}\nuser = mail\ndbname = postgres\nretry_interval = 7", text))
+        self.assertIn("retry_interval = 7", self.side_by_side("virtual-sql", change).split("not carried over")[1])
+
+    @unittest.skipIf(services.missing_slapd(), services.missing_slapd())
+    @unittest.skipUnless(os.path.exists(MODULE["ldap"]), "postfix-ldap is not unpacked (tests/run does it)")
+    def test_virtual_domains_with_ldap(self):
+        def change():
+            ldap = services.Slapd(self, LDIF)
+            self.tables("ldap", lambda name, text: f"server_host = ldap://127.0.0.1:{ldap.port}\nsearch_base = dc=test\nversion = 3\n"
+                                                   f"bind = no\nquery_filter = {FILTERS[name][0]}\nresult_attribute = {FILTERS[name][1]}\n"
+                                                   "recursion_limit = 9\n")
+        self.assertIn("recursion_limit = 9", self.side_by_side("virtual-sql", change).split("not carried over")[1])
+
+    @unittest.skipUnless(os.path.exists(MODULE["sqlite"]), "postfix-sqlite is not unpacked (tests/run does it)")
     def test_virtual_domains_with_sql(self):
         text = self.side_by_side("virtual-sql")
         self.assertIn("# smtpd_milters", text)
