@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/lookup/cards.h"
+#include "daemon/lookup/book.h"
 
 static struct config_lookup lookup;
 static struct config cfg;
@@ -183,6 +183,45 @@ static void a_database_runs_no_commands(void **state)
     }
 }
 
+/* A recipient a second, while connections are refused or nothing is answered: each waits, none is refused, and the server is left alone. */
+static void a_server_gone_for_an_hour_refuses_nobody(void **state)
+{
+    struct bytes users[] = {BYTES("lookup:db")};
+    struct config_domain domain = {.name = BYTES("a.test"), .users = {users, 1}, .subaddress = BYTES("+")};
+    struct book book = {.cfg = &cfg, .cards = &cards};
+    unsigned asked = 0, waited = 0;
+
+    (void)state;
+    lookup.name = BYTES("db");
+    lookup.kind = LOOKUP_POSTGRESQL;
+    for (unsigned second = 0; second < 3600; second++, later(1000)) {
+        char name[] = {(char)('a' + second % 20), (char)('a' + second % 7), 0};
+        enum book_answer said = book_ask(&book, &domain, domain.name, bytes_of(name), NULL, NULL);
+        const struct card *card;
+
+        cards_tick(&cards, now);
+        assert_true(said == BOOK_WAIT || said == BOOK_BROKEN);
+        waited += said == BOOK_WAIT;
+        while ((card = cards_next_wanted(&cards, 0)) != NULL) {
+            uint8_t octets[ADDRESS_SIZE_MAX];
+            struct buf key = BUF(octets);
+
+            assert_true(is_ok(buf_put(&key, card->key)));
+            asked++;
+            if (second % 120 < 60) /* refused at once; else its time runs out */
+                cards_answer(&cards, 0, buf_bytes(&key), CARD_FAILED, BYTES_NONE);
+        }
+    }
+    assert_in_range(asked, 300, 3600);
+    assert_true(waited > 0);
+    later(10000);
+    cards_tick(&cards, now);
+    assert_int_equal(BOOK_WAIT, book_ask(&book, &domain, domain.name, BYTES("alice"), NULL, NULL));
+    assert_true(next_is("alice@a.test"));
+    answer("alice@a.test", CARD_FOUND, "1");
+    assert_int_equal(BOOK_FINAL, book_ask(&book, &domain, domain.name, BYTES("alice"), NULL, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +232,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             what_is_not_answered_in_time_fails_with_all_that_stands_behind_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_waiter_may_leave_at_any_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_server_gone_for_an_hour_refuses_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_database_runs_no_commands, set_up, tear_down),
     };
 
