@@ -28,6 +28,10 @@ static RESULT put_from_network(struct buf *out, const struct received *r)
     TRY(put_clean(out, r->tls_version));
     TRY(buf_put_octet(out, ' '));
     TRY(put_clean(out, r->tls_cipher));
+    if (r->tls_client.size > 0) {
+        TRY(buf_put_str(out, "\r\n\t client certificate sha256:"));
+        TRY(put_clean(out, r->tls_client));
+    }
     return buf_put_octet(out, ')');
 }
 

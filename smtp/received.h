@@ -18,6 +18,7 @@ struct received {
     struct bytes hostname;
     const char *protocol;                 /* "ESMTP"; a local one says "local" */
     struct bytes tls_version, tls_cipher; /* empty: none */
+    struct bytes tls_client;              /* SHA-256 of the client's certificate in hexadecimal digits; empty: none */
     struct message_id id;
     struct bytes only_rcpt; /* the one recipient; empty: none is named */
     struct walltime date;

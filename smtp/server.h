@@ -79,6 +79,7 @@ struct smtp_peer {
     bool xclient_allowed;
     bool tls; /* TLS is on from the first octet (implicit) */
     struct bytes tls_version, tls_cipher;
+    struct bytes tls_client; /* SHA-256 of its certificate in hexadecimal digits; empty: none */
 };
 
 enum smtp_event_kind {
@@ -266,6 +267,8 @@ bool smtp_server_waiting(const struct smtp_server *s);
 /* The handshake that START_TLS asked for is done: the session starts anew, without a greeting (RFC 3207 4.2). The views
  * outlive the session. */
 void smtp_server_tls_started(struct smtp_server *s, struct instant now, struct bytes version, struct bytes cipher);
+/* The client has shown a certificate, tls_client (for the Received field); the view stays good as long as the session. */
+void smtp_server_tls_client(struct smtp_server *s, struct bytes fingerprint);
 /* The peer is gone: ABORT where a transaction is open and its COMMIT is not, then CLOSE. */
 void smtp_server_hangup(struct smtp_server *s);
 /* We are going down: 421 4.3.2 and CLOSE, at once between commands, after the reply when a message is on its way. */

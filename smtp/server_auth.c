@@ -167,6 +167,11 @@ void smtp_server_tls_started(struct smtp_server *s, struct instant now, struct b
     server_enter(s, now, SERVER_READY);
 }
 
+void smtp_server_tls_client(struct smtp_server *s, struct bytes fingerprint)
+{
+    s->peer.tls_client = fingerprint;
+}
+
 /* What XCLIENT may change, from its attributes; all text goes to peer_text. False when it does not fit. */
 static bool xclient_apply(struct smtp_server *s, const struct command_xclient *x)
 {

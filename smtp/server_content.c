@@ -43,6 +43,7 @@ static bool trace_give(struct smtp_server *s)
         .protocol = smtp_server_protocol(s),
         .tls_version = s->peer.tls ? s->peer.tls_version : none,
         .tls_cipher = s->peer.tls ? s->peer.tls_cipher : none,
+        .tls_client = s->peer.tls ? s->peer.tls_client : none,
         .id = t->id,
         .only_rcpt = t->rcpt_count == 1 ? t->only_rcpt : none,
         .date = t->received_at,

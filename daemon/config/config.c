@@ -197,6 +197,21 @@ static RESULT loopback_put(struct config *cfg, struct config_network_list *list)
     return OK;
 }
 
+static RESULT relay_certificates_check(struct reader *r, const struct config_tree_block *block)
+{
+    struct config_tree_values values = config_tree_values(block, "relay_certificates");
+    uint8_t fingerprint[VALUE_FINGERPRINT_SIZE];
+
+    for (size_t i = 0; i < values.count; i++) {
+        const struct config_tree_cell *cell = config_tree_cell(&values, i);
+        struct result result = value_fingerprint(cell->text, fingerprint);
+
+        if (!is_ok(result))
+            return reader_wrong(r, cell, "relay_certificates", result.why);
+    }
+    return OK;
+}
+
 static RESULT tree_read(struct reader *r)
 {
     static const enum config_block singles[] = {CONFIG_BLOCK_ROOT, CONFIG_BLOCK_LOG, CONFIG_BLOCK_TLS,
@@ -210,6 +225,8 @@ static RESULT tree_read(struct reader *r)
         struct config_tree_block block = config_tree_block(r->tree, singles[i], 0);
 
         TRY(reader_block(r, &block, cfg));
+        if (singles[i] == CONFIG_BLOCK_ROOT)
+            TRY(relay_certificates_check(r, &block));
         if (singles[i] == CONFIG_BLOCK_LOG)
             TRY(log_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_TLS)

@@ -62,7 +62,11 @@ struct config_listen {
     struct config_network_list proxy_from;
     int vrfy; /* enum smtp_vrfy (smtp/server.h) */
     bool expn_noncommittal;
+    int client_certificate; /* enum listen_certificate */
 };
+
+/* Whether clients are asked for a certificate of theirs; it may be of any authority. */
+enum listen_certificate { LISTEN_CERTIFICATE_NONE, LISTEN_CERTIFICATE_REQUEST, LISTEN_CERTIFICATE_REQUIRE };
 
 /* A domain block: mail for it is ours. */
 struct config_domain {
@@ -211,6 +215,7 @@ struct config {
     size_t lookup_count;
     size_t system_lookup; /* index of LOOKUP_SYSTEM; lookup_count: none */
     struct config_network_list relay_from;
+    struct config_text_list relay_certificates; /* SHA-256, as hexadecimal digits in pairs, with or without colons */
     struct config_domain *domains; /* each with a name of its own */
     size_t domain_count;
     struct config_domain *hosted; /* domain "*": for all that its `names` know; NULL: none */

@@ -96,6 +96,9 @@ RESULT config_listens_read(struct reader *r)
         TRY(listen_tls_read(r, &block, listen));
         TRY(listen_bcc_read(r, &block, listen));
         TRY(reader_block(r, &block, listen));
+        if (listen->client_certificate != LISTEN_CERTIFICATE_NONE && listen->tls == LISTEN_TLS_NONE)
+            return READER_FAIL(r, block.line, "listen \"%.100s\" asks for client_certificate and has no TLS",
+                (const char *)block.title.data);
         if (listen->endpoint_count == 0)
             return READER_FAIL(r, block.line,
                 "listen \"%.100s\" has no address; expected address = \"*:25\" or the like",

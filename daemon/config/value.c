@@ -341,3 +341,26 @@ RESULT value_word(struct bytes in, const char *words, unsigned *index_out)
         rest = bytes_after(rest, (size_t)bar + 1);
     }
 }
+
+static int hex_digit(uint8_t octet)
+{
+    octet = octet_lower(octet);
+    if (octet >= '0' && octet <= '9')
+        return octet - '0';
+    return octet >= 'a' && octet <= 'f' ? octet - 'a' + 10 : -1;
+}
+
+RESULT
+value_fingerprint(struct bytes in, uint8_t out[VALUE_FINGERPRINT_SIZE])
+{
+    for (size_t i = 0; i < VALUE_FINGERPRINT_SIZE; i++) {
+        if (i > 0 && in.size > 0 && in.data[0] == ':')
+            in = bytes_after(in, 1);
+        int high = in.size < 2 ? -1 : hex_digit(in.data[0]), low = in.size < 2 ? -1 : hex_digit(in.data[1]);
+        if (high < 0 || low < 0)
+            return FAIL(CODE_SYNTAX, "a SHA-256 in 64 hexadecimal digits");
+        out[i] = (uint8_t)(high << 4 | low);
+        in = bytes_after(in, 2);
+    }
+    return in.size == 0 ? OK : FAIL(CODE_SYNTAX, "a SHA-256 in 64 hexadecimal digits");
+}

@@ -30,4 +30,9 @@ RESULT value_name(struct bytes in, struct buf *out);
 /* Index in "none|opportunistic|required". */
 RESULT value_word(struct bytes in, const char *words, unsigned *index_out);
 
+/* A SHA-256 as 32 pairs of hexadecimal digits, with or without colons between them. CODE_SYNTAX. */
+enum { VALUE_FINGERPRINT_SIZE = 32 };
+RESULT
+value_fingerprint(struct bytes in, uint8_t out[VALUE_FINGERPRINT_SIZE]);
+
 #endif

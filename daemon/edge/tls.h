@@ -69,6 +69,12 @@ RESULT
 tls_accept(struct tls_context *ctx, struct tls **tls_out);
 RESULT
 tls_connect(struct tls_context *ctx, struct bytes name, struct tls **tls_out);
+/* Before the handshake, of a server: the client is asked for a certificate, of whatever authority. One that has none may go on: who
+ * must have one is for the caller to say, afterwards, because a resumed session may be older than the question. */
+void tls_ask_certificate(struct tls *tls);
+/* SHA-256 of the peer's certificate; false: it showed none. */
+enum { TLS_FINGERPRINT_SIZE = 32 };
+bool tls_peer_fingerprint(const struct tls *tls, uint8_t out[TLS_FINGERPRINT_SIZE]);
 /* Resumption, of a client, before the handshake: an older session of the same peer is offered (it may be refused: then the handshake is
  * a whole one), and new ones are handed over as octets, from within tls_handshake or tls_read. They hold secrets. */
 typedef void tls_session_keeper(void *owner, struct bytes session);

@@ -223,11 +223,17 @@ static void on_secured(void *owner, struct conn *c)
     struct session *s = owner;
 
     s->shaking = false;
+    if (!session_tls_over(s))
+        return;
     if (!s->begun) {
         session_begin(s);
         return;
     }
     smtp_server_tls_started(&s->smtp, loop_now(s->in->loop), tls_version(conn_tls(c)), tls_cipher(conn_tls(c)));
+    if (s->certificate_shown) {
+        smtp_server_tls_client(&s->smtp, session_fingerprint(s));
+        session_trust_refresh(s);
+    }
     session_go_on(s);
 }
 

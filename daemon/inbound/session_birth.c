@@ -20,7 +20,7 @@ void session_begin(struct session *s)
         .tls = tls != NULL,
     };
 
-    s->may_relay = policy_may_relay(s->in->cfg, end->address, end->local, false);
+    s->may_relay = policy_may_relay(s->in->cfg, end->address, end->local, false) || s->certified;
     peer.trusted = s->may_relay;
     if (end->local) {
         peer.uid = s->uid;
@@ -31,6 +31,7 @@ void session_begin(struct session *s)
     if (tls != NULL) {
         peer.tls_version = tls_version(tls);
         peer.tls_cipher = tls_cipher(tls);
+        peer.tls_client = session_fingerprint(s);
     }
     s->begun = true;
     s->commands_counted = 0;

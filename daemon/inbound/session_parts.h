@@ -59,6 +59,7 @@ struct session {
     bool ended;   /* (S3) */
     bool over;    /* CLOSE was pulled */
     bool may_relay;
+    bool certified; /* its certificate is one of relay_certificates */
     bool exempt;    /* from rates and checks, by its address */
     bool verifying; /* the open question is VRFY's */
     const char *why;
@@ -70,7 +71,9 @@ struct session {
     int32_t score;
     uint32_t listed;
     struct arena arena;
-    uint8_t name_room[DOMAIN_SIZE_MAX]; /* what peer.rdns shows */
+    uint8_t name_room[DOMAIN_SIZE_MAX];            /* what peer.rdns shows */
+    uint8_t fingerprint[2 * TLS_FINGERPRINT_SIZE]; /* in hexadecimal digits, what peer.tls_client shows */
+    bool certificate_shown;
     struct smtp_server smtp;
 };
 
@@ -95,6 +98,9 @@ void session_mail_leave(struct session *s);
 void session_auth(struct session *s, const struct smtp_auth *auth);
 void session_trust_refresh(struct session *s);
 void session_tls_begin(struct session *s);
+/* The handshake is over: what it showed of the client. False: nothing, where that is required; the connection is closed. */
+bool session_tls_over(struct session *s);
+struct bytes session_fingerprint(const struct session *s);
 /* Asks what the DNS says of the client's address; nothing of an earlier one counts any more. */
 void session_client_ask(struct session *s);
 /* At MAIL, when that is known or was not asked. */

@@ -1,4 +1,5 @@
 /* session_peer: who the client is: by its address or a front server's word, by password, behind TLS. */
+#include "daemon/config/value.h"
 #include "daemon/inbound/session_parts.h"
 
 enum { HANDSHAKE_MS = 60000 };
@@ -9,11 +10,13 @@ void session_trust_refresh(struct session *s)
     uint8_t address[16];
 
     memcpy(address, s->client.address, sizeof address);
-    if (!peer->local && !bytes_equal(peer->address, conn_end_text(&s->client)) &&
-        !is_ok(conn_address_parse(peer->address, address)))
+    bool itself = peer->local || bytes_equal(peer->address, conn_end_text(&s->client));
+    if (!itself && !is_ok(conn_address_parse(peer->address, address)))
         memset(address, 0, sizeof address); /* XCLIENT said that it is unknown: nobody's network */
     session_who_set(s, address);
-    s->may_relay = policy_may_relay(s->in->cfg, address, peer->local, smtp_server_authenticated(&s->smtp));
+    /* A certificate is the front server's own, not that of whom it names by XCLIENT. */
+    s->may_relay = policy_may_relay(s->in->cfg, address, peer->local, smtp_server_authenticated(&s->smtp)) ||
+                   (s->certified && itself);
 }
 
 /* --- what the DNS says of it --- */
@@ -137,6 +140,8 @@ void session_tls_begin(struct session *s)
         conn_close(s->io);
         return;
     }
+    if (s->door->listen != NULL && s->door->listen->client_certificate != LISTEN_CERTIFICATE_NONE)
+        tls_ask_certificate(tls);
     s->shaking = true;
     if (s->proxied)
         conn_start_tls_here(s->io, tls);
@@ -144,4 +149,47 @@ void session_tls_begin(struct session *s)
         conn_start_tls(s->io, tls);
     int64_t idle = s->in->cfg->timeouts.server_idle;
     conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), idle < HANDSHAKE_MS ? idle : HANDSHAKE_MS));
+}
+
+struct bytes session_fingerprint(const struct session *s)
+{
+    return s->certificate_shown ? (struct bytes){s->fingerprint, sizeof s->fingerprint} : BYTES_NONE;
+}
+
+static bool may_relay_by(const struct config *cfg, const uint8_t fingerprint[TLS_FINGERPRINT_SIZE])
+{
+    uint8_t known[VALUE_FINGERPRINT_SIZE];
+
+    for (size_t i = 0; i < cfg->relay_certificates.count; i++)
+        if (is_ok(value_fingerprint(cfg->relay_certificates.items[i], known)) &&
+            memcmp(known, fingerprint, sizeof known) == 0)
+            return true;
+    return false;
+}
+STATIC_ASSERT((int)VALUE_FINGERPRINT_SIZE == (int)TLS_FINGERPRINT_SIZE);
+
+bool session_tls_over(struct session *s)
+{
+    static const char hex[] = "0123456789abcdef";
+    const struct config_listen *listen = s->door->listen;
+    uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
+
+    if (listen == NULL || listen->client_certificate == LISTEN_CERTIFICATE_NONE)
+        return true;
+    if (!tls_peer_fingerprint(conn_tls(s->io), fingerprint)) {
+        if (listen->client_certificate != LISTEN_CERTIFICATE_REQUIRE)
+            return true;
+        s->why = "certificate";
+        conn_close(s->io);
+        return false;
+    }
+    for (size_t i = 0; i < sizeof fingerprint; i++) {
+        s->fingerprint[2 * i] = (uint8_t)hex[fingerprint[i] >> 4];
+        s->fingerprint[2 * i + 1] = (uint8_t)hex[fingerprint[i] & 15];
+    }
+    s->certificate_shown = true;
+    s->certified = may_relay_by(s->in->cfg, fingerprint);
+    LOG(CERTIFICATE_SHOWN, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)),
+        LOG_TEXT("fingerprint", session_fingerprint(s)), LOG_NUM("relays", s->certified));
+    return true;
 }

@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """Private keys are in a process of their own: none of their octets is in an inbound process, which serves TLS all the same; the keys
 process may end and come back."""
+import hashlib
 import os
 import re
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -107,6 +109,53 @@ tls {{ {certificate(self.base, "mx.here.test", key=kind)} }}""", **kwargs)
         self.assertEqual("TLSv1.3", self.shake())
         wait_until(lambda: len(m.pids("keys")) == 1, 10, "the end of the old keys process")
         self.assertNotEqual(first, m.pids("keys"))
+
+
+class ClientCertificates(Case):
+    """Clients that are known by a certificate of their own."""
+
+    def client(self, port, pair=None):
+        context = anybody()
+        if pair:
+            context.load_cert_chain(pair + ".cert", pair + ".key")
+        c = smtplib.SMTP("127.0.0.1", port, timeout=20)
+        self.addCleanup(c.close)
+        c.ehlo("client.test")
+        c.starttls(context=context)
+        return c
+
+    def rcpt(self, c):
+        c.ehlo("client.test")
+        c.mail("s@far.test")
+        return c.rcpt("r@other.test")[0]
+
+    def test_relay_by_certificate(self):
+        known, other = self.path("known"), self.path("other")
+        for pair in (known, other):
+            certificate(pair, os.path.basename(pair) + ".test")
+        with open(known + ".cert") as f:
+            fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(f.read())).hexdigest()
+        ports = {word: free_port() for word in ("none", "request", "require")}
+        listeners = "".join(f'listen {w} {{ class = "smtp" address = "127.0.0.1:{p}" client_certificate = "{w}" }}\n'
+                            for w, p in ports.items())
+        there = self.sink(free_port(), "127.0.0.1")
+        m = self.mansio(relay=False, config=listeners + f"""
+relay_certificates = {{ "{":".join(re.findall("..", fingerprint.upper()))}" }}
+route "*" {{ via = "relay:[127.0.0.1]:{there.port}" }}
+tls {{ {certificate(self.path("pair"), "mx.here.test")} }}""")
+        self.assertEqual(250, self.rcpt(self.client(ports["request"], known)))
+        self.assertEqual(550, self.rcpt(self.client(ports["request"], other)))
+        self.assertEqual(550, self.rcpt(self.client(ports["request"])))
+        self.assertEqual(550, self.rcpt(self.client(ports["none"], known)))
+        c = self.client(ports["require"], known)
+        self.assertEqual(250, self.rcpt(c))
+        self.assertEqual(250, c.data(b"Subject: x\r\n\r\nx\r\n")[0])
+        shown = [e for e in m.events("certificate_shown")]
+        self.assertEqual([(fingerprint, 1), (shown[1]["fingerprint"], 0), (fingerprint, 1)],
+                         [(e["fingerprint"], e["relays"]) for e in shown])
+        self.assertIn(f"client certificate sha256:{fingerprint})".encode(), there.wait(1, more=m.log_tail)[0].content)
+        with self.assertRaises((smtplib.SMTPException, OSError)):
+            self.rcpt(self.client(ports["require"]))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,18 @@ RESULT tls_accept(struct tls_context *ctx, struct tls **tls_out)
     return tls_connect(ctx, BYTES_NONE, tls_out);
 }
 
+void tls_ask_certificate(struct tls *tls)
+{
+    (void)tls;
+}
+
+bool tls_peer_fingerprint(const struct tls *tls, uint8_t out[TLS_FINGERPRINT_SIZE])
+{
+    (void)tls;
+    (void)out;
+    return false;
+}
+
 void tls_free(struct tls **tls)
 {
     free(*tls);
