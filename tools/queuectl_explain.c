@@ -106,10 +106,32 @@ static void recipient_say(
     sentence_end(&s, list);
 }
 
+/* The first of its recipients to be given up, each by its route. */
+static int64_t give_up_ms(const struct tool *t, const json_t *message)
+{
+    const json_t *rcpts = json_object_get(message, "recipients");
+    int64_t least = INT64_MAX;
+
+    for (size_t i = 0; i < json_array_size(rcpts); i++) {
+        uint8_t room[LANE_NAME_SIZE_MAX];
+        struct buf lane = BUF(room);
+        struct route_choice choice;
+        struct result r = route_choose_for(&t->cfg->routes, bytes_of(render_str(json_array_get(rcpts, i), "to")),
+            bytes_of(render_str(message, "from")), &lane, &choice);
+        int64_t own = is_ok(r) && choice.route != NULL ? choice.route->give_up_after_ms : 0;
+
+        if (own > 0 && own < least)
+            least = own;
+        else if (own == 0 && t->cfg->retry.give_up_after_ms < least)
+            least = t->cfg->retry.give_up_after_ms;
+    }
+    return least == INT64_MAX ? t->cfg->retry.give_up_after_ms : least;
+}
+
 static void deadlines_say(const struct tool *t, const json_t *message, int64_t now, json_t *list)
 {
     int64_t arrival = render_num(message, "arrival"), warn = arrival + t->cfg->retry.warn_after_ms / 1000,
-            end = arrival + t->cfg->retry.give_up_after_ms / 1000;
+            end = arrival + give_up_ms(t, message) / 1000;
     struct sentence s;
     FILE *out = sentence_begin(&s);
 
