@@ -344,6 +344,31 @@ void render_lane(FILE *out, const json_t *lane, int64_t now)
     fputc('\n', out);
 }
 
+/* ", label value" where there is one. */
+static void detail_put(FILE *out, const json_t *object, const char *key, const char *label)
+{
+    if (render_str(object, key)[0] == 0)
+        return;
+    fprintf(out, ", %s ", label);
+    render_text(out, render_str(object, key));
+}
+
+/* Of whose expansion a recipient is a child: by the history. */
+static void parent_put(FILE *out, const json_t *rcpt, const json_t *history)
+{
+    const json_t *parent = json_object_get(rcpt, "parent");
+
+    for (size_t i = 0; parent != NULL && i < json_array_size(history); i++) {
+        const json_t *row = json_array_get(history, i);
+
+        if (strcmp(render_str(row, "event"), "expanded") != 0 || render_num(row, "n") != json_integer_value(parent))
+            continue;
+        fputs(", expanded from ", out);
+        render_text(out, render_str(row, "to"));
+        return;
+    }
+}
+
 void render_trace(FILE *out, const json_t *message, int64_t now)
 {
     const json_t *rcpts = json_object_get(message, "recipients"), *history = json_object_get(message, "history");
@@ -363,6 +388,9 @@ void render_trace(FILE *out, const json_t *message, int64_t now)
         render_text(out, render_str(message, "origin"));
         fputs(" from ", out);
         render_text(out, render_str(message, "client"));
+        detail_put(out, message, "helo", "who said");
+        detail_put(out, message, "login", "login");
+        detail_put(out, message, "subject", "Subject:");
         fputc('\n', out);
     }
     history_put(out, history);
@@ -373,6 +401,7 @@ void render_trace(FILE *out, const json_t *message, int64_t now)
         render_text(out, render_str(rcpt, "to"));
         fputs(" (", out);
         next_put(out, rcpt, now);
+        parent_put(out, rcpt, history);
         fputs(")\n", out);
     }
 }

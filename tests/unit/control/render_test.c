@@ -138,12 +138,33 @@ static void forms(void **state)
     json_decref(message);
 }
 
+/* A message's life names its session, and of a child whose it is. */
+static void a_life(void **state)
+{
+    static const char text[] =
+        "{\"v\":1,\"id\":\"abc\",\"from\":\"a@one.example\",\"size\":1,\"arrival\":1000,\"queued\":true,"
+        "\"origin\":\"submission\",\"client\":\"192.0.2.7\",\"helo\":\"pc.example\",\"login\":\"al\\u0007ice\","
+        "\"recipients\":[{\"to\":\"b@two.example\",\"state\":\"held\",\"attempts\":0,\"n\":1,\"parent\":0}],"
+        "\"history\":[{\"at\":1000,\"event\":\"expanded\",\"n\":0,\"to\":\"list@one.example\"}]}";
+    json_t *message = json_loads(text, 0, NULL);
+    FILE *out = begin();
+
+    (void)state;
+    assert_non_null(message);
+    render_trace(out, message, 1060);
+    fclose(out);
+    assert_non_null(strstr(shown, "by submission from 192.0.2.7, who said pc.example, login al\\x07ice\n"));
+    assert_non_null(strstr(shown, "b@two.example (held, expanded from list@one.example)\n"));
+    json_decref(message);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_harmless),
         cmocka_unit_test(spans_and_sizes),
         cmocka_unit_test(mailq_is_the_same_both_ways),
+        cmocka_unit_test(a_life),
         cmocka_unit_test(forms),
     };
 
