@@ -1,8 +1,4 @@
-/* The lanes live in four places at once:
- *   - a hash table by name;
- *   - `roll`, an array in order of making, for listings (a lane that goes leaves a hole, closed when holes abound);
- *   - at most one of the places of enum place: the heap by wake-up time, the ring of ready lanes, the line of idle lanes;
- *   - perhaps the line of lanes whose health waits to be saved.
+/* Where lanes stand: scheduler_lanes.h.
  *
  * (S1) lane_settle is the one function that moves a lane between places; everything that changes what it looks at
  *      (due, in_flight, slots, back-off, the operator's hand) ends by calling it.
@@ -12,319 +8,9 @@
  * (S4) After a failure nothing new is started until a job that is under way succeeds. When none is left, the lane backs
  *      off: one refused connection among twenty that work slows a lane down, and does not stop it.
  * (S5) A healthy lane without work is dropped by tick once it has been idle for LANE_IDLE_MS. */
-#include "queue/scheduler.h"
-
-enum place { PLACE_NONE, PLACE_HEAP, PLACE_READY, PLACE_IDLE };
-
-enum {
-    LANE_IDLE_MS = 10000,      /* what a lane has learned outlives a pause of this length */
-    LANE_ASK_AGAIN_MS = 1000,  /* after "due, but nothing could be taken" */
-    LANE_DROP_MAX = 1024,      /* in one tick, so that the end of a large mailing makes no pause */
-    DNS_BACKOFF_STEPS_MAX = 3, /* a name server in trouble is often our own: do not let every lane climb to hours */
-    TABLE_SIZE_MIN = 64,
-    ROLL_SIZE_MIN = 64,
-};
-#define THRESHOLD_NONE UINT32_MAX
-#define HEAP_NONE SIZE_MAX
-
-struct link {
-    struct link *before, *after;
-};
-
-struct lane {
-    struct link line;   /* ring or idle line; must stand first (lane_of_line) */
-    struct link saving; /* linked while `save_waits` */
-    struct lane *chain;
-    uint64_t hash, serial;
-    size_t heap_at;
-    struct walltime wake, due, idle_since;
-    uint32_t in_flight;
-    uint32_t slots;     /* now allowed, before limits */
-    uint32_t threshold; /* slow start ends here */
-    uint32_t credit;    /* successes that still count since all slots were last in use */
-    uint32_t gained;    /* successes towards the next additive step */
-    uint32_t cohort;    /* jobs under way when slots were last cut: their failures are no news */
-    enum place place;
-    bool draining; /* (S4) */
-    bool save_waits;
-    struct lane_health health; /* `slots` in it is filled when it is handed out; last_error is ours */
-    size_t name_size;
-    uint8_t name[];
-};
-
-struct roll_entry {
-    uint64_t serial;
-    struct lane *lane; /* NULL: gone */
-};
-
-struct scheduler {
-    struct scheduler_config cfg;
-    struct rng rng;
-    uint64_t hash_seed;
-    struct walltime now;
-    bool ticked;
-    uint32_t in_flight;
-    struct lane *offered; /* by scheduler_next, until started or lane_empty */
-    struct lane *every;   /* the lane "*": the operator's word for all; made at birth so that saying it cannot fail */
-    struct lane **table;
-    size_t table_size; /* a power of two */
-    size_t lane_count;
-    size_t lane_octets; /* of all lanes together */
-    struct lane **heap;
-    size_t heap_count;
-    struct roll_entry *roll;
-    size_t roll_count; /* holes included */
-    size_t room;       /* of heap and roll */
-    uint64_t serial_last;
-    struct link ready, idle, saves;
-};
+#include "queue/scheduler_lanes.h"
 
 static const struct bytes every_name = BYTES_INIT("*");
-
-/* --- lines --- */
-
-static void link_init(struct link *l)
-{
-    l->before = l->after = l;
-}
-
-static bool link_is_empty(const struct link *head)
-{
-    return head->after == head;
-}
-
-static void link_remove(struct link *l)
-{
-    l->before->after = l->after;
-    l->after->before = l->before;
-    link_init(l);
-}
-
-static void link_append(struct link *head, struct link *l)
-{
-    l->before = head->before;
-    l->after = head;
-    head->before->after = l;
-    head->before = l;
-}
-
-static struct lane *lane_of_line(struct link *l)
-{
-    return (struct lane *)(void *)((uint8_t *)l - offsetof(struct lane, line));
-}
-
-static struct lane *lane_of_saving(struct link *l)
-{
-    return (struct lane *)(void *)((uint8_t *)l - offsetof(struct lane, saving));
-}
-
-/* --- the heap by wake-up time --- */
-
-static void heap_set(struct scheduler *s, size_t at, struct lane *lane)
-{
-    s->heap[at] = lane;
-    lane->heap_at = at;
-}
-
-static void heap_sift(struct scheduler *s, size_t at)
-{
-    struct lane *lane = s->heap[at];
-
-    while (at > 0 && lane->wake.ms < s->heap[(at - 1) / 2]->wake.ms) {
-        heap_set(s, at, s->heap[(at - 1) / 2]);
-        at = (at - 1) / 2;
-    }
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= s->heap_count)
-            break;
-        if (child + 1 < s->heap_count && s->heap[child + 1]->wake.ms < s->heap[child]->wake.ms)
-            child++;
-        if (s->heap[child]->wake.ms >= lane->wake.ms)
-            break;
-        heap_set(s, at, s->heap[child]);
-        at = child;
-    }
-    heap_set(s, at, lane);
-}
-
-static void heap_add(struct scheduler *s, struct lane *lane)
-{
-    ASSERT(s->heap_count < s->room); /* (S3) */
-    heap_set(s, s->heap_count++, lane);
-    heap_sift(s, lane->heap_at);
-}
-
-static void heap_remove(struct scheduler *s, struct lane *lane)
-{
-    size_t at = lane->heap_at;
-    struct lane *last = s->heap[--s->heap_count];
-
-    lane->heap_at = HEAP_NONE;
-    if (last != lane) {
-        heap_set(s, at, last);
-        heap_sift(s, at);
-    }
-}
-
-/* --- table and roll --- */
-
-static struct lane **table_slot(const struct scheduler *s, uint64_t hash)
-{
-    return &s->table[hash & (s->table_size - 1)];
-}
-
-static void table_resize(struct scheduler *s, size_t size)
-{
-    struct lane **before = s->table;
-    size_t before_size = s->table_size;
-    struct lane **table = mem_take_zero(size * sizeof *table);
-
-    if (table == NULL)
-        return; /* longer chains, nothing worse */
-    s->table = table;
-    s->table_size = size;
-    for (size_t i = 0; i < before_size; i++)
-        for (struct lane *lane = before[i]; lane != NULL;) {
-            struct lane *next = lane->chain, **slot = table_slot(s, lane->hash);
-            lane->chain = *slot;
-            *slot = lane;
-            lane = next;
-        }
-    mem_free(before);
-}
-
-static bool room_resize(struct scheduler *s, size_t room)
-{
-    struct lane **heap;
-    struct roll_entry *roll;
-
-    /* Either may succeed alone; `room` is what both surely have. */
-    heap = mem_resize(s->heap, room * sizeof *heap);
-    if (heap != NULL)
-        s->heap = heap;
-    roll = mem_resize(s->roll, room * sizeof *roll);
-    if (roll != NULL)
-        s->roll = roll;
-    if (heap != NULL && roll != NULL)
-        s->room = room;
-    else if (room < s->room)
-        s->room = room; /* one was cut already */
-    return heap != NULL && roll != NULL;
-}
-
-static void roll_close_holes(struct scheduler *s)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < s->roll_count; i++)
-        if (s->roll[i].lane != NULL)
-            s->roll[kept++] = s->roll[i];
-    s->roll_count = kept;
-}
-
-/* Index of the first entry whose serial is above `serial`. */
-static size_t roll_find_after(const struct scheduler *s, uint64_t serial)
-{
-    size_t low = 0, high = s->roll_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (s->roll[middle].serial <= serial)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* --- lanes --- */
-
-struct bytes scheduler_lane_name(const struct lane *lane)
-{
-    return (struct bytes){lane->name, lane->name_size};
-}
-
-struct lane *scheduler_lane_find(struct scheduler *s, struct bytes name)
-{
-    struct lane *lane = *table_slot(s, bytes_hash(name, s->hash_seed));
-
-    while (lane != NULL && !bytes_equal(scheduler_lane_name(lane), name))
-        lane = lane->chain;
-    return lane;
-}
-
-static RESULT lane_make(struct scheduler *s, struct bytes name, struct lane **lane_out)
-{
-    struct lane *lane = scheduler_lane_find(s, name), **slot;
-
-    if (lane != NULL) {
-        *lane_out = lane;
-        return OK;
-    }
-    if (name.size == 0 || name.size > LANE_NAME_SIZE_MAX)
-        return FAIL(CODE_FULL, "a lane's name is empty or too long");
-    if (s->roll_count == s->room && (s->lane_count <= s->room / 2 || !room_resize(s, 2 * s->room)))
-        roll_close_holes(s);
-    if (s->roll_count == s->room)
-        return FAIL(CODE_FULL, "no memory for another lane");
-    lane = mem_take_zero(sizeof *lane + name.size);
-    if (lane == NULL)
-        return FAIL(CODE_FULL, "no memory for another lane");
-    memcpy(lane->name, name.data, name.size);
-    lane->name_size = name.size;
-    lane->hash = bytes_hash(name, s->hash_seed);
-    lane->serial = ++s->serial_last;
-    lane->due = WALLTIME_NEVER;
-    lane->heap_at = HEAP_NONE;
-    lane->slots = 1;
-    lane->threshold = THRESHOLD_NONE;
-    link_init(&lane->line);
-    link_init(&lane->saving);
-    if (s->lane_count >= s->table_size)
-        table_resize(s, 2 * s->table_size);
-    slot = table_slot(s, lane->hash);
-    lane->chain = *slot;
-    *slot = lane;
-    s->roll[s->roll_count++] = (struct roll_entry){lane->serial, lane};
-    s->lane_count++;
-    s->lane_octets += sizeof *lane + lane->name_size;
-    *lane_out = lane;
-    return OK;
-}
-
-static void error_forget(struct lane *lane)
-{
-    mem_free((void *)(uintptr_t)lane->health.last_error.data);
-    lane->health.last_error = BYTES_NONE;
-}
-
-static void error_keep(struct lane *lane, struct bytes error)
-{
-    struct bytes cut = bytes_head(error, LANE_ERROR_SIZE_MAX);
-    uint8_t *copy = cut.size == 0 ? NULL : mem_take(cut.size);
-
-    error_forget(lane);
-    if (copy == NULL)
-        return; /* for display only */
-    memcpy(copy, cut.data, cut.size);
-    lane->health.last_error = (struct bytes){copy, cut.size};
-}
-
-static void lane_drop(struct scheduler *s, struct lane *lane)
-{
-    struct lane **at = table_slot(s, lane->hash);
-
-    ASSERT(lane->in_flight == 0 && lane->place == PLACE_NONE && !lane->save_waits && lane != s->offered);
-    while (*at != lane)
-        at = &(*at)->chain;
-    *at = lane->chain;
-    s->roll[roll_find_after(s, lane->serial - 1)].lane = NULL;
-    s->lane_count--;
-    s->lane_octets -= sizeof *lane + lane->name_size;
-    error_forget(lane);
-    mem_free(lane);
-}
 
 static void save_ask(struct scheduler *s, struct lane *lane)
 {
@@ -373,17 +59,17 @@ static void place_set(struct scheduler *s, struct lane *lane, enum place place, 
         return; /* keeps its turn in the ring (S2) and its age in the idle line */
     if (lane->place == PLACE_HEAP && place == PLACE_HEAP) {
         lane->wake = wake;
-        heap_sift(s, lane->heap_at);
+        scheduler_heap_sift(s, lane->heap_at);
         return;
     }
     if (lane->place == PLACE_HEAP)
-        heap_remove(s, lane);
+        scheduler_heap_remove(s, lane);
     else if (lane->place != PLACE_NONE)
         link_remove(&lane->line);
     lane->place = place;
     lane->wake = wake;
     if (place == PLACE_HEAP) {
-        heap_add(s, lane);
+        scheduler_heap_add(s, lane);
     } else if (place == PLACE_READY) {
         link_append(&s->ready, &lane->line);
     } else if (place == PLACE_IDLE) {
@@ -463,7 +149,7 @@ struct scheduler *scheduler_new(const struct scheduler_config *cfg, uint64_t see
     s->table = mem_take_zero(s->table_size * sizeof *s->table);
     s->heap = mem_take(s->room * sizeof *s->heap);
     s->roll = mem_take(s->room * sizeof *s->roll);
-    if (s->table == NULL || s->heap == NULL || s->roll == NULL || !is_ok(lane_make(s, every_name, &s->every)))
+    if (s->table == NULL || s->heap == NULL || s->roll == NULL || !is_ok(scheduler_lane_make(s, every_name, &s->every)))
         scheduler_free(&s);
     return s;
 }
@@ -477,7 +163,7 @@ void scheduler_free(struct scheduler **s)
         return;
     for (size_t i = 0; i < gone->roll_count; i++)
         if (gone->roll[i].lane != NULL) {
-            error_forget(gone->roll[i].lane);
+            scheduler_error_forget(gone->roll[i].lane);
             mem_free(gone->roll[i].lane);
         }
     mem_free(gone->table);
@@ -497,7 +183,7 @@ scheduler_lane_due(struct scheduler *s, struct bytes name, struct walltime due)
 {
     struct lane *lane;
 
-    TRY(lane_make(s, name, &lane));
+    TRY(scheduler_lane_make(s, name, &lane));
     lane->due = walltime_min(lane->due, due);
     lane_settle(s, lane);
     return OK;
@@ -508,11 +194,11 @@ scheduler_lane_restore(struct scheduler *s, struct bytes name, const struct lane
 {
     struct lane *lane;
 
-    TRY(lane_make(s, name, &lane));
-    error_forget(lane);
+    TRY(scheduler_lane_make(s, name, &lane));
+    scheduler_error_forget(lane);
     lane->health = *health;
     lane->health.last_error = BYTES_NONE;
-    error_keep(lane, health->last_error);
+    scheduler_error_keep(lane, health->last_error);
     /* Connections do not outlive a restart: start slowly again, up to what was learned. */
     lane->threshold = health->slots > 0 ? health->slots : THRESHOLD_NONE;
     if (lane == s->every)
@@ -556,24 +242,8 @@ static void idle_drop(struct scheduler *s)
         if (lane->save_waits)
             lane_settle(s, lane); /* the action would name a lane that is gone: wait another turn */
         else
-            lane_drop(s, lane);
+            scheduler_lane_drop(s, lane);
     }
-}
-
-static void memory_return(struct scheduler *s)
-{
-    size_t room = s->room, size = s->table_size;
-
-    while (room > ROLL_SIZE_MIN && s->lane_count < room / 4)
-        room /= 2;
-    if (room < s->room) {
-        roll_close_holes(s);
-        (void)room_resize(s, room);
-    }
-    while (size > TABLE_SIZE_MIN && s->lane_count < size / 4)
-        size /= 2;
-    if (size < s->table_size)
-        table_resize(s, size);
 }
 
 void scheduler_tick(struct scheduler *s, struct walltime now)
@@ -590,7 +260,7 @@ void scheduler_tick(struct scheduler *s, struct walltime now)
         ASSERT(s->heap_count == 0 || s->heap[0] != lane || !walltime_reached(lane->wake, now));
     }
     idle_drop(s);
-    memory_return(s);
+    scheduler_memory_return(s);
 }
 
 static struct lane_health lane_health_now(const struct lane *lane)
@@ -693,7 +363,7 @@ static void lane_back_off(
     lane->slots = 1;
     lane->credit = 0;
     lane->gained = 0;
-    error_keep(lane, error);
+    scheduler_error_keep(lane, error);
     save_ask(s, lane);
 }
 
@@ -715,7 +385,7 @@ void scheduler_finished(
         if (lane->health.failures > 0) {
             lane->health.failures = 0;
             lane->health.suspended_until = (struct walltime){0};
-            error_forget(lane);
+            scheduler_error_forget(lane);
             save_ask(s, lane);
         }
         lane_grow(s, lane);
@@ -830,7 +500,7 @@ struct walltime scheduler_deadline(const struct scheduler *s)
 
 bool scheduler_lane_view(const struct scheduler *s, size_t *cursor, struct lane_view *view_out)
 {
-    size_t at = roll_find_after(s, *cursor);
+    size_t at = scheduler_roll_find_after(s, *cursor);
 
     while (at < s->roll_count &&
            (s->roll[at].lane == NULL || (s->roll[at].lane == s->every && lane_health_is_clean(&s->every->health))))
