@@ -151,6 +151,7 @@ struct config_rates {
     struct rate login_recipients, login_messages, login_octets, login_quota;
     struct rate uid_recipients, uid_messages, uid_octets;
     struct rate sender_recipients, sender_messages, sender_octets;
+    struct rate handshakes; /* of strangers, all together, while users and our own hosts send */
     uint32_t ipv4_bits, ipv6_bits; /* of an address, what counts as one client */
 };
 

@@ -22,6 +22,7 @@ struct census_row {
 
 struct census_shared {
     struct census_row rows[ROWS_MAX];
+    _Atomic int64_t worked_at;
     struct rates_slot slots[RATES_SLOT_COUNT];
     _Atomic uint64_t keys[]; /* ROWS_MAX times places */
 };
@@ -229,4 +230,14 @@ void census_leave(struct census *c, uint32_t place)
 struct rates_slot *census_rates(struct census *c)
 {
     return c->shared->slots;
+}
+
+void census_worked(struct census *c, int64_t now_ms)
+{
+    atomic_store_explicit(&c->shared->worked_at, now_ms, memory_order_relaxed);
+}
+
+int64_t census_worked_at(const struct census *c)
+{
+    return atomic_load_explicit(&c->shared->worked_at, memory_order_relaxed);
 }

@@ -27,6 +27,10 @@ uint32_t census_count(const struct census *c, uint64_t key);
 bool census_enter(struct census *c, uint64_t key, uint32_t *place_out);
 void census_leave(struct census *c, uint32_t place);
 
+/* Somebody whom we know (a login, a local user, an exempt host) sends: when, by the monotonic clock, for all processes. */
+void census_worked(struct census *c, int64_t now_ms);
+int64_t census_worked_at(const struct census *c);
+
 /* The table of buckets in the same memory, for rates.h. */
 struct rates_slot *census_rates(struct census *c);
 

@@ -305,6 +305,7 @@ static void on_closed(void *owner, struct conn *c)
     inquiry_leave(&s->question);
     repute_leave(&s->repute);
     session_hold_end(s);
+    session_turn_leave(s);
     if (s->counted)
         census_leave(in->census, s->place);
     *s->link = s->next;

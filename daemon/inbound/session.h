@@ -10,12 +10,14 @@
 
 #include "daemon/config/config.h"
 #include "daemon/edge/conn.h"
+#include "daemon/edge/loop.h"
 #include "daemon/edge/tls_store.h"
 #include "daemon/inbound/bans.h"
 #include "daemon/inbound/census.h"
 #include "daemon/inbound/clerk.h"
 #include "daemon/inbound/depot.h"
 #include "daemon/inbound/inquiry.h"
+#include "daemon/inbound/turnstile.h"
 #include "daemon/inbound/users.h"
 #include "smtp/server.h"
 
@@ -49,6 +51,8 @@ struct inbound {
     uint64_t begun_count, refused_count; /* sessions, for the metrics of queued */
     struct loop_timer telling;           /* session_counts_changed */
     bool tells;
+    struct turnstile turnstile; /* sessions that wait for their TLS handshake */
+    struct loop_timer turn;
     uint32_t held_count; /* sessions that wait for the answer to an error */
     bool draining;
     void (*stocked)(struct inbound *in);  /* mail can be taken */

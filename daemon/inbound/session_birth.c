@@ -6,6 +6,7 @@
 
 enum {
     TURNED_AWAY_LINGER_MAX = 512, /* connections that are only being told 421, beyond the sessions */
+    TURNED_AWAY_MS = 1000,
     SESSION_ARENA_SIZE_MAX = 131072,
 };
 
@@ -114,11 +115,28 @@ size_t session_proxy_input(struct session *s, struct bytes in)
 
 /* --- admission --- */
 
+/* A connection that is only told 421: it has no session. */
+struct away {
+    struct buf line; /* empty: nothing can be said */
+    uint8_t octets[REPLY_LINE_SIZE_MAX];
+};
+
 static size_t away_input(void *owner, struct conn *c, struct bytes in)
 {
     (void)owner;
     (void)c;
     return in.size;
+}
+static void away_deadline(void *owner, struct conn *c)
+{
+    const struct away *away = owner;
+
+    if (away->line.size == 0) {
+        conn_close(c);
+        return;
+    }
+    conn_write(c, buf_bytes(&away->line));
+    conn_close_after_flush(c);
 }
 static void away_lost(void *owner, struct conn *c, struct result why)
 {
@@ -128,31 +146,37 @@ static void away_lost(void *owner, struct conn *c, struct result why)
 }
 static void away_closed(void *owner, struct conn *c)
 {
-    (void)owner;
     (void)c;
+    mem_free(owner);
 }
-/* A connection that is only told 421: it has no session. */
-static const struct conn_handler AWAY_HANDLER = {.input = away_input, .lost = away_lost, .closed = away_closed};
+static const struct conn_handler AWAY_HANDLER = {
+    .input = away_input, .deadline = away_deadline, .lost = away_lost, .closed = away_closed};
 
-static void turn_away(struct inbound *in, const struct door *door, int fd, struct reply reply, const char *why)
+/* Who comes too often is kept waiting before he is told, so that he does not come again at once. */
+static void turn_away(
+    struct inbound *in, const struct door *door, int fd, struct reply reply, const char *why, bool too_often)
 {
-    uint8_t octets[REPLY_LINE_SIZE_MAX];
-    struct buf line = BUF(octets);
+    struct away *away = mem_take_zero(sizeof *away);
     struct conn *c;
 
-    if (!is_ok(conn_adopt(in->room, fd, &AWAY_HANDLER, NULL, &c))) {
+    if (away == NULL || !is_ok(conn_adopt(in->room, fd, &AWAY_HANDLER, away, &c))) {
+        mem_free(away);
         close(fd);
         return;
     }
     LOG(SESSION_REFUSED, LOG_TEXT("client", conn_end_text(conn_peer(c))), LOG_STR("why", why));
+    away->line = BUF(away->octets);
     /* Under a flood the words are spared; so they are where TLS would have to come first. */
     if (conn_room_count(in->room) > (size_t)in->cfg->limits.sessions + TURNED_AWAY_LINGER_MAX ||
-        door->tls == LISTEN_TLS_IMPLICIT || !is_ok(reply_put(&line, &reply))) {
+        (door->tls == LISTEN_TLS_IMPLICIT && !too_often) ||
+        (door->tls != LISTEN_TLS_IMPLICIT && !is_ok(reply_put(&away->line, &reply)))) {
         conn_close(c);
         return;
     }
-    conn_write(c, buf_bytes(&line));
-    conn_close_after_flush(c);
+    if (too_often)
+        conn_set_deadline(c, instant_after(loop_now(in->loop), TURNED_AWAY_MS));
+    else
+        away_deadline(away, c);
 }
 
 /* NULL: admitted (and counted); else why not. */
@@ -208,7 +232,7 @@ void session_new(struct inbound *in, const struct door *door, int fd)
     }
     s = mem_take(sizeof *s);
     if (s == NULL) {
-        turn_away(in, door, fd, REPLY(421, 4, 3, 2, "Out of memory, try again later"), "memory");
+        turn_away(in, door, fd, REPLY(421, 4, 3, 2, "Out of memory, try again later"), "memory", false);
         return;
     }
     memset(s, 0, offsetof(struct session, smtp));
@@ -228,7 +252,7 @@ void session_new(struct inbound *in, const struct door *door, int fd)
         mem_free(s);
         in->refused_count++;
         session_counts_changed(in);
-        turn_away(in, door, fd, reply, why);
+        turn_away(in, door, fd, reply, why, reply.status.class == 4 && reply.status.subject == 7);
         return;
     }
     s->id.value = ++in->last_session;

@@ -6,6 +6,7 @@
 /* What is counted; the names are those of the keys in the block `rates`. */
 #define LIMITS(X)                                                                                                      \
     X(client_connections)                                                                                              \
+    X(handshakes)                                                                                                      \
     X(client_commands)                                                                                                 \
     X(client_recipients)                                                                                               \
     X(client_messages)                                                                                                 \
@@ -158,6 +159,54 @@ static struct bytes domain_fold(struct bytes domain, uint8_t room[DOMAIN_SIZE_MA
     return (struct bytes){room, domain.size};
 }
 
+/* --- handshakes, while somebody whom we know sends --- */
+
+enum { WORKED_MS = 1000, TURN_MS = 10 };
+
+static bool handshake_may(const struct inbound *in)
+{
+    int64_t now = loop_now(in->loop).ms, worked = census_worked_at(in->census);
+
+    return worked == 0 || now - worked >= WORKED_MS ||
+           rates_take(
+               census_rates(in->census), &in->cfg->rates.handshakes, rates_key(LIMIT_handshakes, BYTES_NONE), now, 1);
+}
+
+static void on_turn(void *ctx)
+{
+    struct inbound *in = ctx;
+
+    while (in->turnstile.count > 0 && handshake_may(in)) {
+        struct turnstile_place *place = turnstile_next(&in->turnstile);
+        session_tls_start((struct session *)((uint8_t *)place - offsetof(struct session, turn)));
+    }
+    if (in->turnstile.count > 0)
+        loop_timer_set(in->loop, &in->turn, instant_after(loop_now(in->loop), TURN_MS));
+}
+
+bool session_limit_handshake(struct session *s)
+{
+    struct inbound *in = s->in;
+
+    if (s->exempt || (in->turnstile.count == 0 && handshake_may(in)))
+        return true;
+    if (in->turnstile.count == 0) {
+        in->turn = (struct loop_timer){.fn = on_turn, .ctx = in};
+        loop_timer_set(in->loop, &in->turn, instant_after(loop_now(in->loop), TURN_MS));
+    }
+    turnstile_enter(&in->turnstile, &s->turn, s->block);
+    return false;
+}
+
+void session_turn_leave(struct session *s)
+{
+    if (!s->turn.waits)
+        return;
+    turnstile_leave(&s->in->turnstile, &s->turn);
+    if (s->in->turnstile.count == 0)
+        loop_timer_stop(s->in->loop, &s->in->turn);
+}
+
 const struct reply *session_limit_mail(struct session *s, struct bytes sender_domain)
 {
     static const struct reply messages = {450, {4, 7, 1}, BYTES_INIT("Too many messages from you, try again later")};
@@ -169,6 +218,8 @@ const struct reply *session_limit_mail(struct session *s, struct bytes sender_do
     struct bytes subject, domain = domain_fold(sender_domain, room);
     enum sender_kind kind = sender_kind_of(s, &subject);
 
+    if (kind != SENDER_CLIENT)
+        census_worked(s->in->census, loop_now(s->in->loop).ms);
     if (kind == SENDER_EXEMPT)
         return NULL;
     if (octets_are_spent(s, SIZES[kind], subject) ||

@@ -45,6 +45,7 @@ struct session {
     uint64_t size_max; /* of the open transaction: the least of its recipients' domains; 0: no more than the server's */
     uint64_t size_declared; /* at MAIL; 0: not said */
     struct instant held_until;
+    struct turnstile_place turn; /* while it waits for its handshake; then it is shaking already */
     enum session_hold hold;
     uint32_t commands_counted;
     uint32_t place; /* in the census */
@@ -101,6 +102,8 @@ void session_tls_begin(struct session *s);
 /* The handshake is over: what it showed of the client. False: nothing, where that is required; the connection is closed. */
 bool session_tls_over(struct session *s);
 struct bytes session_fingerprint(const struct session *s);
+/* At its turn (session_limits.c), or at once. */
+void session_tls_start(struct session *s);
 /* Asks what the DNS says of the client's address; nothing of an earlier one counts any more. */
 void session_client_ask(struct session *s);
 /* At MAIL, when that is known or was not asked. */
@@ -120,6 +123,9 @@ const struct reply *session_limit_rcpt(
     struct session *s, struct bytes sender_domain, const struct config_domain *domain);
 /* At the end of a message. */
 void session_limit_octets(struct session *s, struct bytes sender_domain, uint64_t size);
+/* Whether the handshake may begin now; else session_tls_start is called at its turn. */
+bool session_limit_handshake(struct session *s);
+void session_turn_leave(struct session *s);
 void session_hold_greeting(struct session *s);
 /* After a 5xx reply: it is counted, and waits if there is room for one more that does. */
 void session_error_counted(struct session *s);

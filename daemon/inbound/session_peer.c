@@ -131,7 +131,7 @@ void session_answered(void *owner, enum auth_outcome outcome, struct bytes text)
     session_go_on(s);
 }
 
-void session_tls_begin(struct session *s)
+void session_tls_start(struct session *s)
 {
     struct tls *tls;
 
@@ -142,11 +142,19 @@ void session_tls_begin(struct session *s)
     }
     if (s->door->listen != NULL && s->door->listen->client_certificate != LISTEN_CERTIFICATE_NONE)
         tls_ask_certificate(tls);
-    s->shaking = true;
     if (s->proxied)
         conn_start_tls_here(s->io, tls);
     else
         conn_start_tls(s->io, tls);
+}
+
+void session_tls_begin(struct session *s)
+{
+    s->shaking = true;
+    if (s->proxied || session_limit_handshake(s)) /* behind a balancer the beginning of the stream is here already */
+        session_tls_start(s);
+    else
+        conn_pause(s->io);
     int64_t idle = s->in->cfg->timeouts.server_idle;
     conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), idle < HANDSHAKE_MS ? idle : HANDSHAKE_MS));
 }

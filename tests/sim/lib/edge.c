@@ -265,6 +265,7 @@ enum { CENSUS_PLACES = 1024 };
 struct census {
     uint32_t count;
     uint64_t keys[CENSUS_PLACES]; /* 0: free */
+    int64_t worked_at;
     struct rates_slot rates[RATES_SLOT_COUNT];
 };
 static struct census census;
@@ -313,6 +314,16 @@ void census_leave(struct census *c, uint32_t place)
     ASSERT(place < CENSUS_PLACES && c->keys[place] != 0 && c->count > 0);
     c->keys[place] = 0;
     c->count--;
+}
+
+void census_worked(struct census *c, int64_t now_ms)
+{
+    c->worked_at = now_ms;
+}
+
+int64_t census_worked_at(const struct census *c)
+{
+    return c->worked_at;
 }
 
 struct rates_slot *census_rates(struct census *c)
