@@ -150,13 +150,14 @@ void session_tls_start(struct session *s)
 
 void session_tls_begin(struct session *s)
 {
+    int64_t idle = s->in->cfg->timeouts.server_idle;
+
     s->shaking = true;
+    conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), idle < HANDSHAKE_MS ? idle : HANDSHAKE_MS));
     if (s->proxied || session_limit_handshake(s)) /* behind a balancer the beginning of the stream is here already */
         session_tls_start(s);
     else
         conn_pause(s->io);
-    int64_t idle = s->in->cfg->timeouts.server_idle;
-    conn_set_deadline(s->io, instant_after(loop_now(s->in->loop), idle < HANDSHAKE_MS ? idle : HANDSHAKE_MS));
 }
 
 struct bytes session_fingerprint(const struct session *s)
