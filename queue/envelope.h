@@ -20,6 +20,7 @@ enum envelope_flag {
     ENVELOPE_HEADER_8BIT = 1 << 1, /* raw 8-bit octets in the header block: the next hop needs SMTPUTF8 */
     ENVELOPE_BODY_8BIT = 1 << 2,   /* 8-bit octets were really seen in the content */
     ENVELOPE_HELD = 1 << 3,        /* held by the postmaster: nothing of it is scheduled */
+    ENVELOPE_GENERIC = 1 << 4,     /* generic maps are for it when it leaves by SMTP */
 };
 
 struct envelope_head {

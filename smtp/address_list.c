@@ -22,7 +22,7 @@ static void element_reset(struct address_list *l)
 {
     l->place = PLACE_WORDS;
     l->last = TOKEN_NONE;
-    l->gap = false;
+    l->gap = l->begun = false;
     l->doubt = NULL;
     buf_reset(&l->local);
     buf_reset(&l->domain);
@@ -31,7 +31,7 @@ static void element_reset(struct address_list *l)
 void address_list_init(struct address_list *l, struct bytes origin)
 {
     l->origin = origin;
-    l->offset = l->error_offset = l->opened = l->word_end = l->doubt_offset = 0;
+    l->offset = l->error_offset = l->opened = l->begin = l->word_end = l->doubt_offset = 0;
     l->inside = INSIDE_NOTHING;
     l->escaped = l->in_group = false;
     l->depth = 0;
@@ -73,6 +73,14 @@ static struct buf *target(struct address_list *l)
     return l->place == PLACE_DOMAIN || l->place == PLACE_ANGLE_DOMAIN ? &l->domain : &l->local;
 }
 
+/* A token of what may be an addr-spec stands here. */
+static void begin_note(struct address_list *l)
+{
+    if (!l->begun)
+        l->begin = l->offset;
+    l->begun = true;
+}
+
 static RESULT collect(struct address_list *l, uint8_t octet)
 {
     l->word_end = l->offset + 1;
@@ -94,6 +102,7 @@ static RESULT word_octet(struct address_list *l, uint8_t octet)
         TRY(doubt(l, why_blank));
     if (octet < 0x20 || octet == 0x7f)
         TRY(doubt(l, "a control character"));
+    begin_note(l);
     l->last = TOKEN_WORD;
     l->gap = false;
     return collect(l, octet);
@@ -107,6 +116,7 @@ static RESULT dot(struct address_list *l)
         l->place = PLACE_ANGLE_LOCAL;
     if (l->last == TOKEN_LITERAL)
         TRY(doubt(l, "text behind an address literal"));
+    begin_note(l);
     l->last = TOKEN_DOT;
     l->gap = false;
     return collect(l, '.');
@@ -124,6 +134,7 @@ static RESULT quote_open(struct address_list *l)
         TRY(doubt(l, why_blank));
     if (l->place == PLACE_DOMAIN || l->place == PLACE_ANGLE_DOMAIN)
         TRY(doubt(l, "a quote in a domain"));
+    begin_note(l);
     l->inside = INSIDE_QUOTES;
     l->opened = l->offset;
     l->gap = false;
@@ -160,6 +171,7 @@ static RESULT at_sign(struct address_list *l)
         l->place = l->place == PLACE_WORDS ? PLACE_DOMAIN : PLACE_ANGLE_DOMAIN;
         break;
     case PLACE_ANGLE:
+        begin_note(l);
         l->place = PLACE_ROUTE;
         break;
     case PLACE_ROUTE:
@@ -279,6 +291,8 @@ static RESULT element_end(struct address_list *l, struct address_mailbox *mailbo
         return lost_at(l, l->word_end, r.why);
     mailbox_out->bare = bare;
     mailbox_out->bare_end = l->word_end;
+    mailbox_out->spec_begin = l->begin;
+    mailbox_out->spec_end = l->word_end;
     mailbox_out->in_group = l->in_group;
     element_reset(l);
     return OK;

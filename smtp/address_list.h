@@ -27,6 +27,9 @@ struct address_mailbox {
     struct address address; /* canonical; a bare name has been completed with the origin */
     bool bare;              /* "alice" alone */
     uint64_t bare_end;      /* offset of the octet behind a bare name: where "@origin" belongs */
+    uint64_t spec_begin,
+        spec_end; /* offsets of the addr-spec's first octet and of the one behind it: what stands between < and >
+                                      but for outer blanks and comments */
     bool in_group;
 };
 
@@ -42,7 +45,8 @@ struct address_list {
     bool in_group;
     unsigned depth;  /* of comments */
     uint64_t opened; /* offset of the comment, quote, literal or '<' that is open */
-    uint64_t word_end;
+    bool begun;      /* the addr-spec, at `begin`, if it is none of a name before <> */
+    uint64_t begin, word_end;
     const char *doubt; /* what is wrong unless this turns out to be a name before <> */
     uint64_t doubt_offset;
     struct buf local, domain;

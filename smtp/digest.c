@@ -12,14 +12,24 @@ void digest_sha256(struct bytes in, uint8_t out[DIGEST_SIZE])
     ASSERT(good == 1);
 }
 
-void digest_hmac(struct bytes key, struct bytes in, uint8_t out[DIGEST_SIZE])
+static void hmac(const EVP_MD *with, struct bytes key, struct bytes in, uint8_t *out, unsigned out_size)
 {
     unsigned size = 0;
 
     ASSERT(key.size <= INT_MAX);
-    const unsigned char *made = HMAC(EVP_sha256(), key.size > 0 ? (const void *)key.data : "", (int)key.size,
+    const unsigned char *made = HMAC(with, key.size > 0 ? (const void *)key.data : "", (int)key.size,
         in.size > 0 ? in.data : (const uint8_t *)"", in.size, out, &size);
-    ASSERT(made != NULL && size == DIGEST_SIZE);
+    ASSERT(made != NULL && size == out_size);
+}
+
+void digest_hmac(struct bytes key, struct bytes in, uint8_t out[DIGEST_SIZE])
+{
+    hmac(EVP_sha256(), key, in, out, DIGEST_SIZE);
+}
+
+void digest_hmac_sha1(struct bytes key, struct bytes in, uint8_t out[DIGEST_SHA1_SIZE])
+{
+    hmac(EVP_sha1(), key, in, out, DIGEST_SHA1_SIZE);
 }
 
 void digest_stretch(struct bytes password, struct bytes salt, uint32_t iterations, uint8_t out[DIGEST_SIZE])

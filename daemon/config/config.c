@@ -216,7 +216,8 @@ static RESULT tree_read(struct reader *r)
 {
     static const enum config_block singles[] = {CONFIG_BLOCK_ROOT, CONFIG_BLOCK_LOG, CONFIG_BLOCK_TLS,
         CONFIG_BLOCK_AUTH, CONFIG_BLOCK_DNS, CONFIG_BLOCK_RETRY, CONFIG_BLOCK_TIMEOUTS, CONFIG_BLOCK_LIMITS,
-        CONFIG_BLOCK_RATES, CONFIG_BLOCK_CHECKS, CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN, CONFIG_BLOCK_SUBMISSION};
+        CONFIG_BLOCK_RATES, CONFIG_BLOCK_CHECKS, CONFIG_BLOCK_PROCESSES, CONFIG_BLOCK_DSN, CONFIG_BLOCK_SUBMISSION,
+        CONFIG_BLOCK_REWRITE, CONFIG_BLOCK_SRS};
     struct config *cfg = r->cfg;
 
     cfg->processes.inbound = cfg->processes.outbound = core_count();
@@ -243,6 +244,8 @@ static RESULT tree_read(struct reader *r)
             TRY(config_checks_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_ROOT)
             TRY(metrics_http_read(r, &block));
+        if (singles[i] == CONFIG_BLOCK_REWRITE)
+            TRY(config_rewrite_read(r, &block));
         if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "relay_from").set)
             TRY(loopback_put(cfg, &cfg->relay_from));
         if (singles[i] == CONFIG_BLOCK_ROOT && !config_tree_values(&block, "exempt_from").set)
@@ -252,6 +255,7 @@ static RESULT tree_read(struct reader *r)
     TRY(config_sources_read(r)); /* so are these */
     TRY(config_listens_read(r));
     TRY(config_domains_read(r));
+    TRY(config_srs_read(r));
     config_system_lookup_add(cfg);
     TRY(config_logins_read(r));
     return config_routes_read(r);

@@ -22,6 +22,23 @@ enum listen_tls { LISTEN_TLS_NONE, LISTEN_TLS_OPPORTUNISTIC, LISTEN_TLS_REQUIRED
 enum bcc_policy { BCC_KEEP, BCC_STRIP, BCC_SPLIT };
 enum log_target { LOG_TO_STDERR, LOG_TO_JOURNAL, LOG_TO_FILE };
 
+/* Where mail comes from: sets of these say whose mail is rewritten. */
+enum mail_class {
+    MAIL_LOCAL = 1 << 0,      /* sendmail, run_dir/inject */
+    MAIL_SUBMISSION = 1 << 1, /* listeners for submission */
+    MAIL_RELAY = 1 << 2,      /* listeners of class smtp, from those who may relay */
+    MAIL_STRANGERS = 1 << 3,  /* … from everybody else */
+};
+/* Files that the supervisor reads for others, who may not open them. */
+enum config_table {
+    TABLE_CANONICAL, /* address maps: config/address_map.h */
+    TABLE_CANONICAL_SENDERS,
+    TABLE_CANONICAL_RECIPIENTS,
+    TABLE_GENERIC,
+    TABLE_SRS_KEYS, /* smtp/srs.h */
+    TABLE_COUNT
+};
+
 struct config_text_list {
     struct bytes *items;
     size_t count;
@@ -252,6 +269,15 @@ struct config {
         enum bcc_policy local_bcc;
         bool t_arguments_remove; /* sendmail -t: addresses on the command line are taken from those of the header */
     } submission;
+    struct bytes tables[TABLE_COUNT]; /* paths; empty: none */
+    struct {                          /* addresses are changed (config/rewriting.h) */
+        uint32_t classes;             /* of mail, a set of enum mail_class */
+        struct config_text_list class_words, masquerade, masquerade_except;
+    } rewrite;
+    struct { /* with TABLE_SRS_KEYS: forwarded senders (smtp/srs.h) */
+        struct bytes domain;
+        int64_t max_age;
+    } srs;
     bool double_bounce_to_postmaster;
     uint64_t dsn_return_size_max;  /* over it a DSN returns the header only */
     bool sandbox;                  /* seccomp and Landlock (edge/sandbox.h) */
@@ -303,6 +329,11 @@ const struct config_source *config_source_find(const struct config *cfg, struct 
 /* Which families may be used from there: not one without an address when the other has one. */
 bool config_source_ipv4(const struct config_source *s);
 bool config_source_ipv6(const struct config_source *s);
+/* Whether an address (its domain in lower case) may be one that SRS has made here: by its form. */
+bool config_is_srs_address(const struct config *cfg, struct bytes path);
+struct srs;
+/* All of it but the keys. */
+void config_srs_fill(const struct config *cfg, struct srs *srs_out);
 /* Whether an item of a list names a lookup ("lookup:NAME"), and which one in cfg->lookups. */
 bool config_is_lookup(struct bytes item);
 RESULT config_lookup_find(const struct config *cfg, struct bytes item, size_t *index_out);

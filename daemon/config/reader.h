@@ -56,5 +56,8 @@ RESULT config_source_check(
     struct reader *r, const struct config_tree_block *block, struct bytes name, enum route_kind kind);
 /* What a row cannot say of the block `checks`. */
 RESULT config_checks_read(struct reader *r, const struct config_tree_block *block);
+/* Of `rewrite`; of `srs`, once the domains are read. */
+RESULT config_rewrite_read(struct reader *r, const struct config_tree_block *block);
+RESULT config_srs_read(struct reader *r);
 
 #endif

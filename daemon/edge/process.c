@@ -320,6 +320,11 @@ static void packet_handle(struct process *p, const struct msg *m, int fd)
             break;
         h->on_credentials(p->ctx, fd);
         return;
+    case MSG_sup_table:
+        if (fd < 0 || h->on_table == NULL || m->sup_table.table >= TABLE_COUNT)
+            break;
+        h->on_table(p->ctx, (enum config_table)m->sup_table.table, fd);
+        return;
     case MSG_sup_go:
         h->on_go(p->ctx);
         break;

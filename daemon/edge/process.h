@@ -45,6 +45,9 @@ struct process_handlers {
     /* Certificates and keys (edge/tls_store.h), for keys: before on_go, and again whenever they have changed. Logins
      * (config/login_file.h), for outbound: before on_go. The receiver owns fd. */
     void (*on_credentials)(void *ctx, int fd);
+    /* A table of the configuration (supervisor/tables.h): before on_go; for queued again behind each on_config. The receiver owns fd
+     * (tls_pack_take). */
+    void (*on_table)(void *ctx, enum config_table table, int fd);
     /* A reload, for queued alone (the others are replaced): the new tree. The old one lives on until this returns. */
     void (*on_config)(void *ctx, const struct config *cfg);
     /* Everything that is known at the start has come. */

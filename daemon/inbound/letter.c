@@ -2,6 +2,7 @@
 
 #include "daemon/edge/clock.h"
 #include "smtp/completion.h"
+#include "smtp/rewrite.h"
 
 enum {
     LETTER_ARENA_SIZE_MAX = 4 * 1024 * 1024, /* held recipients and small texts */
@@ -27,7 +28,9 @@ struct letter {
     struct letter_setup setup;
     struct arena arena;
     struct completion_config completion_config;
-    struct completion *completion; /* NULL: the header is over */
+    struct completion *completion; /* NULL: the header is over, or nothing in it is completed */
+    struct rewrite_config rewrite_config;
+    struct rewrite *rewrite; /* behind it; NULL: the header is over, or stays as it is */
     struct copy copies[LETTER_COPIES_MAX];
     size_t copy_count, open_count;
     struct message_id id;
@@ -86,6 +89,13 @@ static RESULT message_id_make(struct letter *l)
     return OK;
 }
 
+static bool header_map(void *ctx, enum rewrite_side side, struct bytes address, struct buf *out)
+{
+    const struct letter *l = ctx;
+
+    return rewriting_canonical(l->setup.rewriting, side, false, address, out);
+}
+
 static RESULT letter_init(struct letter *l, struct depot_tx *tx)
 {
     struct completion_config *c = &l->completion_config;
@@ -116,10 +126,19 @@ static RESULT letter_init(struct letter *l, struct depot_tx *tx)
         buf_init(&l->authors, memory, AUTHORS_SIZE_MAX);
         c->authors = &l->authors;
     }
-    l->completion = mem_take(sizeof *l->completion);
-    if (l->completion == NULL)
+    if (c->add || c->strip_bcc || l->setup.authors) {
+        l->completion = mem_take(sizeof *l->completion);
+        if (l->completion == NULL)
+            return FAIL(CODE_FULL, "out of memory");
+        completion_init(l->completion, c);
+    }
+    if (l->setup.rewriting == NULL)
+        return OK;
+    l->rewrite_config = (struct rewrite_config){.map = header_map, .ctx = l, .origin = cfg->origin};
+    l->rewrite = mem_take(sizeof *l->rewrite);
+    if (l->rewrite == NULL)
         return FAIL(CODE_FULL, "out of memory");
-    completion_init(l->completion, c);
+    rewrite_init(l->rewrite, &l->rewrite_config);
     return OK;
 }
 
@@ -128,6 +147,7 @@ static void letter_release(struct letter **letter)
     struct letter *l = *letter;
 
     mem_free(l->completion);
+    mem_free(l->rewrite);
     mem_free(l->header.data);
     arena_fini(&l->arena);
     mem_free(l);
@@ -235,8 +255,14 @@ static void trace_put(struct letter *l, struct copy *c)
 
 /* --- split --- */
 
+/* As the session has rewritten those of the envelope. */
 static void blind_mark(struct letter *l, struct bytes address)
 {
+    uint8_t room[ADDRESS_SIZE_MAX];
+    struct buf fresh = BUF(room);
+
+    if (l->setup.rewriting != NULL && rewriting_canonical(l->setup.rewriting, REWRITE_RECIPIENT, true, address, &fresh))
+        address = buf_bytes(&fresh);
     for (struct held_rcpt *held = l->rcpts; held != NULL; held = held->next)
         if (bytes_equal_nocase(held->rcpt.forward_path, address))
             held->blind = true;
@@ -341,17 +367,44 @@ static void header_over(struct letter *l)
 {
     if (l->split && !l->failed)
         letter_split(l);
-    l->authors_lost = l->completion->authors_lost;
+    l->authors_lost = l->completion != NULL && l->completion->authors_lost;
     mem_free(l->completion);
     l->completion = NULL;
+    mem_free(l->rewrite);
+    l->rewrite = NULL;
+}
+
+static void header_put(struct letter *l, struct bytes piece)
+{
+    if (l->split)
+        header_hold(l, piece);
+    else
+        copies_put(l, piece);
+}
+
+/* A piece of the header, completed where that is wanted; true: the header is over, and what of the piece is body is put too. */
+static bool rewritten_put(struct letter *l, struct bytes piece)
+{
+    static uint8_t room[REWRITE_OUT_SIZE_MIN]; /* used up within this call */
+    struct buf out = BUF(room);
+    struct result r;
+
+    do {
+        r = rewrite_feed(l->rewrite, &piece, &out);
+        header_put(l, buf_bytes(&out));
+        buf_reset(&out);
+    } while (r.code == CODE_FULL && !l->failed);
+    if (is_ok(r))
+        header_put(l, piece);
+    return is_ok(r);
 }
 
 static void completed_put(struct letter *l, struct buf *piece)
 {
-    if (l->split)
-        header_hold(l, buf_bytes(piece));
+    if (l->rewrite != NULL)
+        (void)rewritten_put(l, buf_bytes(piece)); /* completion says when the header is over */
     else
-        copies_put(l, buf_bytes(piece));
+        header_put(l, buf_bytes(piece));
     buf_reset(piece);
 }
 
@@ -376,6 +429,10 @@ void letter_body(struct letter *l, struct bytes body)
         } while (r.code == CODE_FULL && !l->failed);
         if (is_ok(r))
             header_over(l);
+    } else if (l->rewrite != NULL && !l->failed) {
+        if (rewritten_put(l, body))
+            header_over(l);
+        return;
     }
     if (!l->failed && l->completion == NULL)
         copies_put(l, body);
@@ -417,11 +474,18 @@ static void header_end(struct letter *l)
     static uint8_t room[COMPLETION_OUT_SIZE_MIN];
     struct buf piece = BUF(room);
 
-    if (l->completion == NULL || l->failed)
+    if ((l->completion == NULL && l->rewrite == NULL) || l->failed)
         return;
-    if (!is_ok(completion_end(l->completion, &piece)))
-        refuse(l, REPLY(451, 4, 3, 0, "The header could not be completed"));
-    completed_put(l, &piece);
+    if (l->completion != NULL) {
+        if (!is_ok(completion_end(l->completion, &piece)))
+            refuse(l, REPLY(451, 4, 3, 0, "The header could not be completed"));
+        completed_put(l, &piece);
+    }
+    if (l->rewrite != NULL) {
+        if (!is_ok(rewrite_end(l->rewrite, &piece)))
+            refuse(l, REPLY(451, 4, 3, 0, "The header could not be rewritten"));
+        header_put(l, buf_bytes(&piece));
+    }
     header_over(l);
 }
 

@@ -1,8 +1,8 @@
 /* letter: one message on its way from a session that submits it to the depot: its header completed, its Bcc kept, taken out, or
  * split into copies.
  *
- * For: session.c, on run_dir/inject, on listeners for submission, and where bcc is not "keep". Not for: relayed mail, which goes
- * to the depot as it comes. What is done to the header is smtp/completion.h; the policy is docs/envelope-and-headers.md.
+ * For: session.c, on run_dir/inject, on listeners for submission, where bcc is not "keep", and for mail whose addresses are
+ * rewritten. Not for: other relayed mail, which goes to the depot as it comes. What is done to the header is smtp/completion.h; the policy is docs/envelope-and-headers.md.
  *   letter = letter_new(&setup, tx);           behind depot_tx_open, whose transaction it takes over
  *   letter_rcpt(letter, &rcpt);  letter_body(letter, octets);     the first octets are our Received field
  *   if (!letter_commit(letter, &display, &reply)) ... refused with reply, everything aborted
@@ -15,7 +15,7 @@
 #ifndef MANSIO_INBOUND_LETTER_H
 #define MANSIO_INBOUND_LETTER_H
 
-#include "daemon/config/config.h"
+#include "daemon/config/rewriting.h"
 #include "daemon/inbound/depot.h"
 #include "smtp/address.h"
 #include "smtp/reply.h"
@@ -32,9 +32,10 @@ struct letter_setup {
     void *owner; /* of transactions: the session */
     const struct config *cfg;
     enum bcc_policy bcc;
-    bool submitted;     /* complete the header */
-    bool authors;       /* letter_author will be asked */
-    struct bytes login; /* local or authenticated user; empty: unknown */
+    bool submitted;                    /* complete the header */
+    bool authors;                      /* letter_author will be asked */
+    struct bytes login;                /* local or authenticated user; empty: unknown */
+    const struct rewriting *rewriting; /* of addresses in the header; NULL: none */
 };
 
 /* NULL when there is no memory: the transaction is still the caller's. */

@@ -25,7 +25,8 @@ struct inbound_process {
     struct inbound in;
     struct process *process;
     struct signer *signer; /* NULL: there are no certificates */
-    struct door *doors;    /* one for each of cfg->listens, and the last for run_dir/inject */
+    struct rewriting rewriting;
+    struct door *doors; /* one for each of cfg->listens, and the last for run_dir/inject */
     struct gate gates[LISTENERS_MAX];
     size_t gate_count;
     bool go, open;
@@ -155,6 +156,18 @@ static void on_certificates(void *ctx, int fd)
     gates_open(ip);
 }
 
+static void on_table(void *ctx, enum config_table table, int fd)
+{
+    struct inbound_process *ip = ctx;
+    struct bytes text = BYTES_NONE;
+    struct result r = tls_pack_take(fd, &text);
+
+    if (is_ok(r) && (unsigned)table < REWRITING_MAP_COUNT)
+        r = rewriting_take(&ip->rewriting, table, text);
+    if (!is_ok(r))
+        process_fail(ip->process, r.why);
+}
+
 static void on_go(void *ctx)
 {
     struct inbound_process *ip = ctx;
@@ -195,7 +208,7 @@ static void on_drain(void *ctx)
 }
 
 static const struct process_handlers HANDLERS = {
-    .on_channel = on_channel, .on_listener = on_listener, .on_go = on_go, .on_drain = on_drain};
+    .on_channel = on_channel, .on_listener = on_listener, .on_table = on_table, .on_go = on_go, .on_drain = on_drain};
 
 /* --- start-up --- */
 
@@ -245,6 +258,7 @@ static void inbound_fini(struct inbound_process *ip)
     signer_free(&ip->signer);
     tls_store_free(&in->tls);
     users_fini(&in->users);
+    rewriting_fini(&ip->rewriting);
     mem_free(ip->doors);
 }
 
@@ -260,7 +274,8 @@ int inbound_main(struct process *p)
     }
     ip->process = p;
     ip->in.loop = process_loop(p);
-    ip->in.cfg = process_config(p);
+    ip->in.cfg = ip->rewriting.cfg = process_config(p);
+    ip->in.rewriting = &ip->rewriting;
     ip->in.stocked = on_stocked;
     ip->in.orphaned = on_orphaned;
     ip->in.emptied = on_emptied;

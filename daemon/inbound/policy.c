@@ -144,7 +144,7 @@ void policy_rcpt(const struct config *cfg, bool may_relay, const struct address 
         judge_elsewhere(cfg, may_relay, ascii_domain, verdict_out);
         return;
     }
-    verdict_out->ask = config_domain_is_looked_up(domain);
+    verdict_out->ask = config_domain_is_looked_up(domain) || config_is_srs_address(cfg, path->text);
     verdict_out->role = role;
     verdict_out->domain = domain;
     if (role || verdict_out->ask)

@@ -9,6 +9,7 @@
 #define MANSIO_INBOUND_SESSION_H
 
 #include "daemon/config/config.h"
+#include "daemon/config/rewriting.h"
 #include "daemon/edge/conn.h"
 #include "daemon/edge/loop.h"
 #include "daemon/edge/tls_store.h"
@@ -45,7 +46,8 @@ struct inbound {
     struct census *census;
     struct tls_store *tls; /* NULL: no certificate */
     struct users users;
-    struct bans *bans; /* NULL in tests that ban nobody */
+    const struct rewriting *rewriting; /* NULL: addresses stay as they are */
+    struct bans *bans;                 /* NULL in tests that ban nobody */
     struct session *first;
     uint64_t last_session;
     uint64_t begun_count, refused_count; /* sessions, for the metrics of queued */

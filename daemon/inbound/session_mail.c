@@ -84,9 +84,10 @@ static bool letter_begin(struct session *s)
         .bcc = s->door->listen != NULL ? s->door->listen->bcc : cfg->submission.local_bcc,
         .submitted = s->door->smtp.class != SMTP_CLASS_MX,
         .authors = cfg->auth.from_owned && is_login(s),
+        .rewriting = session_rewriting(s),
     };
 
-    if (!setup.submitted && setup.bcc == BCC_KEEP && !setup.authors)
+    if (!setup.submitted && setup.bcc == BCC_KEEP && !setup.authors && setup.rewriting == NULL)
         return true;
     if (peer->local || smtp_server_authenticated(&s->smtp))
         setup.login = peer->login;
@@ -102,13 +103,16 @@ static void mail_take(struct session *s, const struct smtp_mail *mail)
     const struct smtp_peer *peer = smtp_server_peer(&s->smtp);
     enum depot_refusal refusal;
     struct bytes words;
+    uint8_t room[ADDRESS_SIZE_MAX];
+    struct buf sender = BUF(room);
     struct envelope_head head = {
         .arrival = clock_walltime(),
-        .reverse_path = mail->reverse_path.text,
+        .reverse_path = session_rewrite_sender(s, mail->reverse_path.text, &sender),
         .body_type = mail->body,
         .ret = mail->ret,
         .envid = mail->envid,
-        .flags = mail->smtputf8 ? ENVELOPE_SMTPUTF8 : 0,
+        .flags = (mail->smtputf8 ? (uint32_t)ENVELOPE_SMTPUTF8 : 0) |
+                 (session_leaves_generic(s) ? (uint32_t)ENVELOPE_GENERIC : 0),
         .origin = session_origin(s),
         .client = bytes_head(session_client(s), DEPOT_CLIENT_SIZE_MAX),
         .helo = smtp_server_helo(&s->smtp),
@@ -307,8 +311,13 @@ static void recipient_judge(struct session *s, const struct smtp_rcpt *rcpt)
 
 void session_check_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
 {
+    struct smtp_rcpt wanted = *rcpt;
+
     s->verifying = false;
-    recipient_judge(s, rcpt);
+    if (is_ok(session_rewrite_rcpt(s, &wanted)))
+        recipient_judge(s, &wanted);
+    else
+        session_answer_no(s, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
 }
 
 void session_check_vrfy(struct session *s, const struct smtp_rcpt *rcpt)
@@ -447,6 +456,14 @@ void session_rcpt_known(void *owner, enum rcpt_known known)
     case RCPT_FINAL:
     case RCPT_ALIAS:
         rcpt_take(s, &s->asked, s->asked_path, known == RCPT_FINAL);
+        break;
+    case RCPT_FORGED:
+        s->rcpt_why = "srs_forged";
+        rcpt_refuse(s, &s->asked, REPLY(550, 5, 7, 1, "This return address was not made here"));
+        break;
+    case RCPT_STALE:
+        s->rcpt_why = "srs_stale";
+        rcpt_refuse(s, &s->asked, REPLY(550, 5, 1, 1, "This return address is too old"));
         break;
     case RCPT_UNKNOWN:
         s->rcpt_why = "user_unknown";

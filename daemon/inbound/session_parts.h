@@ -131,6 +131,16 @@ void session_hold_greeting(struct session *s);
 void session_error_counted(struct session *s);
 void session_hold_end(struct session *s);
 
+/* --- session_rewrite.c --- */
+/* NULL: addresses of this client's mail stay as they are. */
+const struct rewriting *session_rewriting(const struct session *s);
+/* Whether generic maps are for its mail when it leaves. */
+bool session_leaves_generic(const struct session *s);
+/* What stands for the reverse-path: in `room` (ADDRESS_SIZE_MAX), or itself. */
+struct bytes session_rewrite_sender(const struct session *s, struct bytes reverse_path, struct buf *room);
+/* The recipient in its place; the one the client named becomes its ORCPT. CODE_FULL: no memory. */
+RESULT session_rewrite_rcpt(struct session *s, struct smtp_rcpt *rcpt);
+
 /* --- session_birth.c --- */
 /* The core begins: greeting first. */
 void session_begin(struct session *s);

@@ -79,6 +79,8 @@ enum rcpt_known {
     RCPT_UNKNOWN,
     RCPT_LATER,     /* cannot be told now */
     RCPT_ELSEWHERE, /* in no domain of ours */
+    RCPT_FORGED,    /* of the form of SRS, and signed by nobody here */
+    RCPT_STALE,     /* signed here too long ago */
     RCPT_KNOWN_COUNT,
 };
 

@@ -1,13 +1,16 @@
 #include "daemon/lookup/job.h"
 
+#include "daemon/edge/clock.h"
 #include "smtp/address.h"
 #include "smtp/idna.h"
+#include "smtp/srs.h"
 
 struct lookup_job {
     struct lookup_job *next;
     struct job_id id;
     struct arena arena;
     bool damaged, null_sender;
+    struct walltime arrival;
     bool running; /* its waiter has begun */
     struct card_waiter waiter;
     struct bytes content;
@@ -67,6 +70,15 @@ static enum book_answer recipient_ask(
                : book_ask(desk->book, *domain_out, name, bytes_head(path, (size_t)at), NULL, NULL);
 }
 
+/* Whom an address of SRS stands for; CODE_GONE: it is none of ours. */
+static RESULT srs_path(const struct lookup_desk *desk, struct bytes path, struct walltime now, struct buf *out)
+{
+    if (desk->srs == NULL || !config_is_srs_address(desk->cfg, path))
+        return FAIL(CODE_GONE, "not an address of SRS");
+    struct result r = srs_reverse(desk->srs, now, bytes_head(path, (size_t)bytes_rindex(path, '@')), out);
+    return r.code == CODE_FULL || r.code == CODE_SYNTAX ? FAIL(CODE_REFUSED, "not an address of SRS") : r;
+}
+
 bool lookup_known(const struct lookup_desk *desk, struct bytes path, enum rcpt_known *known_out)
 {
     static const enum rcpt_known words[] = {[BOOK_ALIAS] = RCPT_ALIAS,
@@ -81,6 +93,13 @@ bool lookup_known(const struct lookup_desk *desk, struct bytes path, enum rcpt_k
     *known_out = RCPT_UNKNOWN;
     if (!is_ok(lookup_path_put(&ascii, path)))
         return true;
+    uint8_t sender_octets[ADDRESS_SIZE_MAX];
+    struct buf sender = BUF(sender_octets);
+    struct result r = srs_path(desk, buf_bytes(&ascii), clock_walltime(), &sender);
+    if (r.code != CODE_GONE) {
+        *known_out = is_ok(r) ? RCPT_ALIAS : r.code == CODE_TIMEOUT ? RCPT_STALE : RCPT_FORGED;
+        return true;
+    }
     enum book_answer answer = recipient_ask(desk, buf_bytes(&ascii), &domain);
     *known_out = words[answer];
     if (answer == BOOK_WAIT || answer == BOOK_BROKEN)
@@ -140,8 +159,16 @@ static bool rcpt_expand(const struct lookup_desk *desk, struct lookup_job *job, 
         say_result(desk, job, n, JOB_FAILED, "5.1.3", "the address cannot be read");
         return true;
     }
+    uint8_t sender_octets[ADDRESS_SIZE_MAX];
+    struct buf sender = BUF(sender_octets);
+    /* It was judged when it came in; how long it has waited here is no fault of the sender's. */
+    struct result r = srs_path(desk, buf_bytes(&ascii), job->arrival, &sender);
+    if (r.code != CODE_GONE && !is_ok(r)) {
+        say_result(desk, job, n, JOB_FAILED, r.code == CODE_TIMEOUT ? "5.1.1" : "5.7.1", r.why);
+        return true;
+    }
     arena_init(&arena, LOOKUP_JOB_SIZE_MAX);
-    expand(desk->book, desk->cfg, &arena, buf_bytes(&ascii), &x);
+    expand(desk->book, desk->cfg, &arena, is_ok(r) ? buf_bytes(&sender) : buf_bytes(&ascii), &x);
     switch (x.verdict) {
     case EXPAND_LEAVES:
         /* A mailbox by itself is no forwarding: whoever sends a delivered message here again means it. */
@@ -185,6 +212,7 @@ void lookup_job_begin(struct lookup_desk *desk, const struct msg_job_begin *m)
     }
     job->id = m->job;
     job->null_sender = m->head.reverse_path.size == 0;
+    job->arrival = m->head.arrival;
     arena_init(&job->arena, 1048576);
     job->next = desk->jobs;
     desk->jobs = job;

@@ -10,6 +10,8 @@
 #include "daemon/lookup/cards.h"
 #include "daemon/lookup/expand.h"
 
+struct srs;
+
 enum { LOOKUP_SLOTS = 16, LOOKUP_JOB_SIZE_MAX = 268435456 };
 
 struct lookup_job;
@@ -20,7 +22,8 @@ struct lookup_desk {
     struct channel *queued; /* one for each queued that lives: an old one may still be there */
     struct lookup_job *jobs;
     uint32_t job_count;
-    struct cards *cards; /* NULL: none */
+    struct cards *cards;   /* NULL: none */
+    const struct srs *srs; /* NULL: no address is one of SRS */
 };
 
 void lookup_job_begin(struct lookup_desk *desk, const struct msg_job_begin *m);

@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include "daemon/edge/tls_store.h"
 #include "daemon/lookup/asker.h"
 #include "daemon/lookup/doorman.h"
 #include "daemon/lookup/files.h"
 #include "daemon/lookup/job.h"
 #include "smtp/address.h"
+#include "smtp/srs.h"
 
 enum { LOOK_EVERY_MS = 1000 };
 
@@ -21,6 +23,8 @@ struct lookup {
     struct doorman *doorman; /* NULL: no memory */
     struct cards cards;
     struct asker *asker; /* NULL: the configuration has no lookups */
+    struct srs srs;
+    struct bytes srs_text; /* its keys */
     bool draining;
 };
 
@@ -294,6 +298,24 @@ static void ready_tell(const struct lookup *l)
     mem_free(paths.items);
 }
 
+static void on_table(void *ctx, enum config_table table, int fd)
+{
+    struct lookup *l = ctx;
+    unsigned line;
+
+    (void)table; /* the keys of SRS are the only one */
+    tls_pack_free(&l->srs_text);
+    struct result r = tls_pack_take(fd, &l->srs_text);
+    if (is_ok(r))
+        r = srs_keys_read(l->srs_text, &l->srs, &line);
+    if (!is_ok(r)) {
+        process_fail(l->process, r.why);
+        return;
+    }
+    config_srs_fill(l->cfg, &l->srs);
+    l->desk.srs = &l->srs;
+}
+
 static void on_go(void *ctx)
 {
     struct lookup *l = ctx;
@@ -314,7 +336,8 @@ static void on_drain(void *ctx)
     look_for_end(l);
 }
 
-static const struct process_handlers HANDLERS = {.on_channel = on_channel, .on_go = on_go, .on_drain = on_drain};
+static const struct process_handlers HANDLERS = {
+    .on_channel = on_channel, .on_table = on_table, .on_go = on_go, .on_drain = on_drain};
 
 int lookup_main(struct process *p)
 {
@@ -342,6 +365,7 @@ int lookup_main(struct process *p)
     channel_free(&l.desk.queued);
     lookup_jobs_drop(&l.desk);
     files_fini(&l.book);
+    tls_pack_free(&l.srs_text);
     if (!asker_free(&l.asker))
         _exit(status); /* a server keeps a thread waiting: nothing can be freed under it */
     cards_fini(&l.cards);

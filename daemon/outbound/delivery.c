@@ -358,7 +358,7 @@ static bool piece_has(const struct body_piece *piece, uint64_t offset)
 
 static void body_serve(struct delivery *d)
 {
-    uint64_t offset = d->body_offset;
+    uint64_t offset = d->body_offset, stored = offset - (uint64_t)d->grown; /* in what goes out; in the queue */
     struct bytes piece = BYTES_NONE;
 
     if (!d->body_wanted || d->session.link == NULL)
@@ -366,24 +366,25 @@ static void body_serve(struct delivery *d)
     if (offset < d->first.size) {
         piece = bytes_after(d->first, (size_t)offset);
     } else if (offset < d->head.body_size) {
-        if (piece_has(&d->ahead, offset)) {
+        if (piece_has(&d->ahead, stored)) {
             struct body_piece before = d->now;
 
             d->now = d->ahead;
             d->ahead = before;
             d->ahead.size = 0;
         }
-        if (!piece_has(&d->now, offset)) {
-            body_ask(d, offset);
+        if (!piece_has(&d->now, stored)) {
+            body_ask(d, stored);
             return;
         }
-        piece = bytes_after((struct bytes){d->now.data, d->now.size}, (size_t)(offset - d->now.offset));
+        piece = bytes_after((struct bytes){d->now.data, d->now.size}, (size_t)(stored - d->now.offset));
     }
     d->body_wanted = false;
     offset += piece.size;
+    stored += piece.size;
     link_body(d->session.link, piece, offset >= d->head.body_size);
-    if (offset < d->head.body_size && !piece_has(&d->ahead, offset))
-        body_ask(d, offset);
+    if (offset < d->head.body_size && !piece_has(&d->ahead, stored))
+        body_ask(d, stored);
 }
 
 void delivery_want_body(struct delivery *d, uint64_t offset)
@@ -575,6 +576,7 @@ void delivery_run(struct outbound *ob, struct job_id id)
 
     if (d == NULL || d->running)
         return;
+    delivery_generic(d);
     if (d->damaged || d->rcpt_count == 0) {
         delivery_drop(d, LANE_WORKER_LOST);
         return;

@@ -133,8 +133,24 @@ static void on_credentials(void *ctx, int fd)
         process_fail(ob->process, "the logins did not come whole");
 }
 
-static const struct process_handlers HANDLERS = {
-    .on_channel = on_channel, .on_go = on_go, .on_drain = on_drain, .on_credentials = on_credentials};
+/* Generic maps are the only one. */
+static void on_table(void *ctx, enum config_table table, int fd)
+{
+    struct outbound *ob = ctx;
+    struct bytes text = BYTES_NONE;
+    struct result r = tls_pack_take(fd, &text);
+
+    if (is_ok(r) && (unsigned)table < REWRITING_MAP_COUNT)
+        r = rewriting_take(&ob->rewriting, table, text);
+    if (!is_ok(r))
+        process_fail(ob->process, r.why);
+}
+
+static const struct process_handlers HANDLERS = {.on_channel = on_channel,
+    .on_go = on_go,
+    .on_drain = on_drain,
+    .on_credentials = on_credentials,
+    .on_table = on_table};
 
 /* --- who we are --- */
 
@@ -253,12 +269,14 @@ static void outbound_fini(struct outbound *ob)
     tls_context_free(&ob->tls);
     tls_context_free(&ob->tls_roots);
     tls_pack_free(&ob->logins);
+    rewriting_fini(&ob->rewriting);
 }
 
 int outbound_main(struct process *p)
 {
     static struct dns_endpoint endpoints[SELF_ENDPOINTS_MAX];
-    struct outbound ob = {.process = p, .loop = process_loop(p), .cfg = process_config(p)};
+    struct outbound ob = {
+        .process = p, .loop = process_loop(p), .cfg = process_config(p), .rewriting.cfg = process_config(p)};
     struct result r = outbound_init(&ob, endpoints);
     int status;
 

@@ -7,7 +7,7 @@
 #ifndef MANSIO_OUTBOUND_PARTS_H
 #define MANSIO_OUTBOUND_PARTS_H
 
-#include "daemon/config/config.h"
+#include "daemon/config/rewriting.h"
 #include "daemon/edge/channel.h"
 #include "daemon/edge/conn.h"
 #include "daemon/edge/dns_edge.h"
@@ -107,7 +107,8 @@ struct delivery {
     bool pulling;                 /* its events are being pulled */
     bool damaged;                 /* a frame did not fit: it ends without a try */
     struct bytes first;           /* the body from 0 on, as it came with the job: kept for the next host */
-    struct body_piece now, ahead; /* beyond `first` */
+    int64_t grown;                /* by so many octets, when its header was rewritten (generic.c) */
+    struct body_piece now, ahead; /* beyond `first`; their offsets are those of the queue */
     bool body_wanted;             /* the client core waits for body_offset */
     uint64_t body_offset;
     bool body_asked; /* a job_want is under way, for asked_offset */
@@ -141,6 +142,7 @@ struct outbound {
     struct tls_context *tls;       /* NULL: not needed yet */
     struct tls_context *tls_roots; /* with trusted roots; NULL: no route wants them */
     struct bytes logins;           /* config/login_file.h; wiped at the end */
+    struct rewriting rewriting;
     struct channel *queued;
     struct resumption resumption;
     struct dane_check *dane_check;
@@ -158,6 +160,10 @@ struct outbound {
 /* --- main.c --- */
 /* A draining process ends when it has neither jobs nor connections. */
 void outbound_look_for_end(struct outbound *ob);
+
+/* --- generic.c --- */
+/* Sender and header as the world is to see them; when all of the job is here. */
+void delivery_generic(struct delivery *d);
 
 /* --- delivery.c --- */
 void delivery_begin(struct outbound *ob, const struct msg_job_begin *m);

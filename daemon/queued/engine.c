@@ -14,7 +14,7 @@ static bool config_has_aliases(const struct config *cfg)
     for (size_t i = 0; i < cfg->domain_count; i++)
         if (config_domain_has_aliases(&cfg->domains[i]) || cfg->domains[i].system_users)
             return true;
-    return config_has_asked_ways(cfg);
+    return config_has_asked_ways(cfg) || cfg->tables[TABLE_SRS_KEYS].size > 0;
 }
 
 struct engine *engine_new(const struct engine_setup *setup)
@@ -196,6 +196,11 @@ void engine_configure(struct engine *e, const struct config *cfg)
     dispatch_slots_changed(e);
 }
 
+void engine_srs(struct engine *e, const struct srs *srs)
+{
+    e->srs = srs;
+}
+
 static void admission_say(struct engine *e, struct engine_peer *peer)
 {
     struct bytes reply = e->open     ? BYTES_NONE
@@ -342,7 +347,8 @@ RESULT engine_route_first(struct engine *e, struct bytes sender, const struct re
         return OK;
     const struct config_domain *domain =
         choice_out->route->is_domain ? config_domain_find(e->cfg, choice_out->route->pattern) : NULL;
-    if (domain != NULL ? config_domain_has_aliases(domain) : config_has_asked_ways(e->cfg)) {
+    if ((domain != NULL ? config_domain_has_aliases(domain) : config_has_asked_ways(e->cfg)) ||
+        config_is_srs_address(e->cfg, rcpt->forward_path)) {
         choice_out->kind = ROUTE_CHOICE_LANE;
         choice_out->lane = LANE_EXPAND;
     }
@@ -418,6 +424,14 @@ static void effect_play(struct engine *e, const struct effect *f)
         return;
     case EFFECT_EXPANDED:
         LOG(EXPANDED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to), LOG_NUM("children", f->count));
+        return;
+    case EFFECT_SENDER_FORWARDED:
+        LOG(SENDER_FORWARDED, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to),
+            LOG_TEXT("from", f->from), LOG_TEXT("as", f->reply));
+        return;
+    case EFFECT_SENDER_TOO_LONG:
+        LOG(SENDER_TOO_LONG, LOG_MSG("id", f->id), LOG_NUM("n", f->n), LOG_TEXT("to", f->to),
+            LOG_TEXT("from", f->from));
         return;
     case EFFECT_MESSAGE_DONE:
         LOG(MESSAGE_DONE, LOG_MSG("id", f->id));

@@ -22,6 +22,7 @@
 #include "daemon/queued/tally.h"
 #include "queue/scheduler.h"
 #include "queue/store.h"
+#include "smtp/srs.h"
 
 struct engine;
 struct engine_peer;
@@ -60,6 +61,9 @@ void engine_free(struct engine **e);
 RESULT engine_start(struct engine *e, struct walltime now);
 /* A new configuration in place: for what comes from now on. */
 void engine_configure(struct engine *e, const struct config *cfg);
+
+/* How forwarded senders are rewritten; NULL: they are not. Borrowed, until the next call. */
+void engine_srs(struct engine *e, const struct srs *srs);
 
 /* NULL when the heap has none. `channel` is what ports.send is given. */
 struct engine_peer *engine_peer_add(struct engine *e, enum ipc_role role, void *channel);

@@ -132,6 +132,8 @@ enum effect_kind {
     EFFECT_FAILED,
     EFFECT_DISCARDED,
     EFFECT_EXPANDED,
+    EFFECT_SENDER_FORWARDED,
+    EFFECT_SENDER_TOO_LONG,
     EFFECT_MESSAGE_DONE,
     EFFECT_DSN_QUEUED,
     EFFECT_DOUBLE_BOUNCE,
@@ -144,7 +146,7 @@ struct effect {
     uint32_t n, count;
     int64_t number;
     struct walltime due;
-    struct bytes to, lane, host, tls, reply;
+    struct bytes to, lane, host, tls, reply, from;
 };
 
 /* Lane health to be written. */
@@ -197,6 +199,7 @@ struct engine {
     struct wards *wards;
     struct standby *standby;
     struct rng rng;
+    const struct srs *srs; /* NULL: forwarded senders stay as they are */
     struct engine_peer *peers;
     struct map transactions; /* message id -> tx */
     struct map jobs;         /* job id -> job */

@@ -6,6 +6,9 @@
  * asked for and hands the rest on; a list with an owner of its own is the end of the way for its sender: "delivered", and its
  * members' fates are the owner's business.
  *
+ * What is forwarded to another host for a sender elsewhere is sent by an address of ours, where the configuration has keys for
+ * that (child_sender).
+ *
  * A ~/.forward is read by local when its user's turn has come, so circles of those show here: each child knows the addresses whose
  * .forward led to it (`via`), and an address that is reached again from itself is a loop, unless its user keeps a copy. */
 #include "daemon/queued/engine_parts.h"
@@ -179,6 +182,33 @@ static RESULT child_again(struct engine *e, const struct brood *b, const struct 
     return intake_refused(e, b->head, rcpt, &choice, b->content, now);
 }
 
+static bool is_ours(const struct engine *e, struct bytes path)
+{
+    return config_domain_find(e->cfg, path_domain(path)) != NULL;
+}
+
+/* What leaves us for another host under a stranger's name gets a sender of ours, to whom bounces come back (smtp/srs.h). */
+static RESULT child_sender(
+    struct engine *e, const struct brood *b, const struct route_choice *choice, struct recipient *rcpt)
+{
+    struct bytes sender = rcpt->sender.size > 0 ? rcpt->sender : b->head->reverse_path;
+    struct effect effect = {.kind = EFFECT_SENDER_FORWARDED, .id = b->head->id, .n = rcpt->n, .to = rcpt->forward_path};
+    bool leaves = bytes_starts(choice->lane, BYTES("mx:")) || bytes_starts(choice->lane, BYTES("relay:"));
+    uint8_t octets[ADDRESS_SIZE_MAX];
+    struct buf fresh = BUF(octets);
+
+    if (e->srs == NULL || !leaves || sender.size == 0 || is_ours(e, sender) || is_ours(e, rcpt->forward_path))
+        return OK;
+    effect.from = sender;
+    if (is_ok(srs_forward(e->srs, b->head->arrival, sender, &fresh))) {
+        TRY(arena_copy(&e->scratch, buf_bytes(&fresh), &rcpt->sender));
+        effect.reply = rcpt->sender;
+    } else {
+        effect.kind = EFFECT_SENDER_TOO_LONG;
+    }
+    return effect_add(e, &effect);
+}
+
 static RESULT child_apply(
     struct engine *e, struct brood *b, const struct job_child *child, uint32_t *next_n, struct walltime now)
 {
@@ -212,6 +242,8 @@ static RESULT child_apply(
             e, &(struct effect){.kind = EFFECT_DISCARDED, .id = b->head->id, .n = rcpt.n, .to = rcpt.forward_path});
     if (choice.kind == ROUTE_CHOICE_ERROR)
         return intake_refused(e, b->head, &rcpt, &choice, b->content, now);
+    if (child->kind == CHILD_ADDRESS)
+        TRY(child_sender(e, b, &choice, &rcpt));
     rcpt.lane = choice.lane;
     rcpt.state =
         choice.kind == ROUTE_CHOICE_HOLD || recipient_is_held(b->parent->state) ? RECIPIENT_HELD : RECIPIENT_WAITING;

@@ -6,6 +6,7 @@
 #include "daemon/base/log.h"
 #include "daemon/edge/channel.h"
 #include "daemon/edge/clock.h"
+#include "daemon/edge/tls_store.h"
 #include "daemon/queued/control_serve.h"
 #include "daemon/queued/engine.h"
 #include "daemon/queued/metrics_serve.h"
@@ -37,6 +38,8 @@ struct queued {
     struct engine *engine;
     struct control_serve *control;
     struct metrics_serve *metrics;
+    struct srs srs;
+    struct bytes srs_text; /* its keys */
     struct link *links;
     struct loop_hook work;
     struct loop_timer timer;
@@ -173,12 +176,33 @@ static void work(void *ctx)
         loop_timer_set(q->loop, &q->timer, instant_after(loop_now(q->loop), next.ms > now.ms ? next.ms - now.ms : 0));
 }
 
+/* The keys of SRS, the only table that comes here. */
+static void on_table(void *ctx, enum config_table table, int fd)
+{
+    struct queued *q = ctx;
+    unsigned line;
+
+    (void)table;
+    engine_srs(q->engine, NULL);
+    tls_pack_free(&q->srs_text);
+    struct result r = tls_pack_take(fd, &q->srs_text);
+    if (is_ok(r))
+        r = srs_keys_read(q->srs_text, &q->srs, &line);
+    if (!is_ok(r)) {
+        process_fail(q->process, r.why);
+        return;
+    }
+    config_srs_fill(q->cfg, &q->srs);
+    engine_srs(q->engine, &q->srs);
+}
+
 static void on_config(void *ctx, const struct config *cfg)
 {
     struct queued *q = ctx;
 
     q->cfg = cfg;
     engine_configure(q->engine, cfg);
+    engine_srs(q->engine, NULL); /* keys come behind it, where there are some */
     control_serve_configure(q->control, cfg);
     if (q->metrics != NULL)
         metrics_serve_http_end(q->metrics); /* those of the new one come behind it */
@@ -238,6 +262,7 @@ static void queue_close(struct queued *q)
     loop_timer_stop(q->loop, &q->timer);
     engine_free(&q->engine);
     store_close(&q->store);
+    tls_pack_free(&q->srs_text);
 }
 
 int queued_main(struct process *p)
@@ -246,6 +271,7 @@ int queued_main(struct process *p)
         .on_channel = on_channel,
         .on_listener = on_listener,
         .on_config = on_config,
+        .on_table = on_table,
         .on_go = on_go,
         .on_drain = on_drain,
         .on_stop = on_drain,

@@ -9,6 +9,7 @@
 #include "daemon/edge/channel.h"
 #include "daemon/edge/passing.h"
 #include "daemon/edge/process.h"
+#include "daemon/supervisor/tables.h"
 
 enum { FD_ABOVE_ALL_FIXED = 10 };
 
@@ -91,6 +92,7 @@ RESULT child_spawn(struct child *c, const struct child_kit *kit, struct instant 
     child_give_log(c, kit);
     child_give_configuration(c, kit);
     child_give_credentials(c, kit);
+    child_give_tables(c, kit);
     give_listeners(c, kit);
     return OK;
 }
@@ -158,6 +160,16 @@ void child_give_credentials(struct child *c, const struct child_kit *kit)
         child_send(c, &m, kit->credentials_fd);
     if (c->role == ROLE_OUTBOUND && kit->configuration->logins_fd >= 0)
         child_send(c, &m, kit->configuration->logins_fd);
+}
+
+void child_give_tables(struct child *c, const struct child_kit *kit)
+{
+    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+        struct msg m = {.kind = MSG_sup_table, .sup_table = {.table = i}};
+
+        if (table_is_for(i, c->role) && kit->configuration->table_fds[i] >= 0)
+            child_send(c, &m, kit->configuration->table_fds[i]);
+    }
 }
 
 void child_kill(const struct child *c)

@@ -57,6 +57,7 @@ void child_send(struct child *c, const struct msg *m, int fd);
 void child_give_log(struct child *c, const struct child_kit *kit);
 /* Certificates and keys to the keys process, logins to outbound. */
 void child_give_credentials(struct child *c, const struct child_kit *kit);
+void child_give_tables(struct child *c, const struct child_kit *kit);
 void child_give_configuration(struct child *c, const struct child_kit *kit);
 /* To queued: where metrics are told by HTTP, again behind each configuration. */
 void child_give_metrics(struct child *c, const struct child_kit *kit);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "daemon/supervisor/logins.h"
+#include "daemon/supervisor/tables.h"
 
 enum { TEXT_SIZE_MAX = 16777216, TEXT_ROOM_FIRST = 16384 };
 
@@ -104,6 +105,8 @@ RESULT configuration_read(const char *path, struct configuration *c_out, struct 
     struct buf text;
 
     *c_out = (struct configuration){.text_fd = -1, .logins_fd = -1};
+    for (unsigned i = 0; i < TABLE_COUNT; i++)
+        c_out->table_fds[i] = -1;
     if (path == NULL)
         path = geteuid() == 0 || getuid() != geteuid() ? NULL : getenv("MANSIO_CONFIG");
     if (path == NULL) {
@@ -120,6 +123,8 @@ RESULT configuration_read(const char *path, struct configuration *c_out, struct 
         r = tls_files_check(path, c_out->tree, error_out);
     if (is_ok(r))
         r = logins_read(path, c_out->tree, &c_out->logins_fd, error_out);
+    if (is_ok(r))
+        r = tables_read(c_out->tree, c_out->table_fds, error_out);
     if (is_ok(r)) {
         r = memory_file(buf_bytes(&text), &c_out->text_fd);
         if (!is_ok(r))
@@ -139,5 +144,6 @@ void configuration_free(struct configuration *c)
     if (c->logins_fd >= 0)
         close(c->logins_fd);
     c->logins_fd = -1;
+    tables_close(c->table_fds);
     config_free(&c->tree);
 }

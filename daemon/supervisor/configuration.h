@@ -14,8 +14,9 @@ enum { CONFIGURATION_PATH_SIZE_MAX = 1000 };
 
 struct configuration {
     char path[CONFIGURATION_PATH_SIZE_MAX + 1];
-    int text_fd;   /* a sealed memory file */
-    int logins_fd; /* another, for outbound; -1: no route logs in */
+    int text_fd;                /* a sealed memory file */
+    int logins_fd;              /* another, for outbound; -1: no route logs in */
+    int table_fds[TABLE_COUNT]; /* more of them (tables.h) */
     struct config *tree;
 };
 

@@ -1,47 +1,12 @@
 #include "daemon/supervisor/logins.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "daemon/config/login_file.h"
 #include "daemon/edge/tls_store.h"
+#include "daemon/supervisor/whole_file.h"
 
 enum { FILE_SIZE_MAX = 262144 };
-
-static RESULT refused(struct config_error *error_out, const char *file, const char *why)
-{
-    snprintf(error_out->text, sizeof error_out->text, "%.500s: %s", file, why);
-    return FAIL(CODE_REFUSED, "the file of logins cannot be used");
-}
-
-/* A file, and nobody's to read or to change but its owner's. */
-static RESULT file_take(const char *file, struct buf *text, struct config_error *error_out)
-{
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat st;
-    ssize_t n;
-
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        int sys = errno;
-        if (fd >= 0)
-            close(fd);
-        return refused(error_out, file, strerror(sys));
-    }
-    const char *why = !S_ISREG(st.st_mode)                      ? "not a file"
-                      : (st.st_mode & (S_IRWXG | S_IRWXO)) != 0 ? "others may use it (expected mode 0600)"
-                      : st.st_size > (off_t)text->size_max      ? "larger than 256 KiB"
-                                                                : NULL;
-    while (why == NULL && (n = read(fd, text->data + text->size, buf_left(text))) != 0) {
-        if (n < 0)
-            why = strerror(errno);
-        else
-            text->size += (size_t)n;
-    }
-    close(fd);
-    return why == NULL ? OK : refused(error_out, file, why);
-}
 
 static RESULT check(
     const char *path, const struct config *cfg, const char *file, struct bytes text, struct config_error *error_out)
@@ -81,15 +46,15 @@ RESULT logins_read(const char *path, const struct config *cfg, int *fd_out, stru
         return OK;
     uint8_t *octets = mem_take(FILE_SIZE_MAX);
     if (octets == NULL)
-        return refused(error_out, file, "out of memory");
+        return whole_file_refused(error_out, file, "out of memory");
     buf_init(&text, octets, FILE_SIZE_MAX);
-    struct result r = file_take(file, &text, error_out);
+    struct result r = whole_file_take(file, true, &text, error_out);
     if (is_ok(r))
         r = check(path, cfg, file, buf_bytes(&text), error_out);
     if (is_ok(r)) {
         r = tls_pack_file(buf_bytes(&text), fd_out);
         if (!is_ok(r))
-            r = refused(error_out, file, r.why);
+            r = whole_file_refused(error_out, file, r.why);
     }
     explicit_bzero(octets, text.size);
     mem_free(octets);

@@ -489,6 +489,7 @@ static void reload(struct supervisor *s)
         if (c->pid > 0 && c->role == ROLE_QUEUED) {
             child_give_configuration(c, &kit);
             child_give_metrics(c, &kit);
+            child_give_tables(c, &kit);
         }
         if (c->state == CHILD_WAITING && c->role != ROLE_QUEUED) /* its successor comes now */
             c->state = CHILD_NONE;
