@@ -77,6 +77,17 @@ static void deferred_say(FILE *out, const struct tool *t, const json_t *rcpt, co
     }
 }
 
+/* The addresses on the envelope that are others than the sender wrote. */
+static void names_say(FILE *out, const json_t *rcpt)
+{
+    const char *orcpt = render_str(rcpt, "orcpt"), *sender = render_str(rcpt, "sender");
+
+    if (strncasecmp(orcpt, "rfc822;", 7) == 0 && strcasecmp(orcpt + 7, render_str(rcpt, "to")) != 0)
+        fprintf(out, " The mail was sent to %s.", orcpt + 7);
+    if (sender[0] != 0)
+        fprintf(out, " It goes out in the name of %s.", sender);
+}
+
 static void recipient_say(
     const struct tool *t, const json_t *message, const json_t *rcpt, const json_t *lane, int64_t now, json_t *list)
 {
@@ -103,6 +114,7 @@ static void recipient_say(
         if (lane != NULL && strcmp(render_str(lane, "state"), "waiting") != 0)
             lane_say(out, lane, now);
     }
+    names_say(out, rcpt);
     sentence_end(&s, list);
 }
 

@@ -40,6 +40,8 @@ static RESULT recipient_put_json(const struct control *c, struct buf *out, const
         TRY(json_put_field_text(out, "status", rcpt->last_status));
         TRY(json_put_field_text(out, "host", rcpt->last_host));
         TRY(json_put_field_text(out, "orcpt", rcpt->orcpt));
+        if (rcpt->sender.size > 0)
+            TRY(json_put_field_text(out, "sender", rcpt->sender));
         TRY(json_put_field_number(out, "notify", rcpt->notify));
         TRY(json_put_field_bool(out, "warned", rcpt->warned));
         if (rcpt->parent > 0)

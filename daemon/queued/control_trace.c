@@ -16,6 +16,12 @@ static bool names(const struct control *c, struct bytes value)
            bytes_equal_nocase(bytes_head(bytes_after(value, 1), text.size), text);
 }
 
+/* The one that its sender named, where that was rewritten or stands for others. */
+static struct bytes original_address(const struct recipient *rcpt)
+{
+    return bytes_starts_nocase(rcpt->orcpt, BYTES("rfc822;")) ? bytes_after(rcpt->orcpt, 7) : BYTES_NONE;
+}
+
 static enum step id_say(struct control *c, struct message_id id, struct store_place before, struct buf *out)
 {
     size_t size = out->size;
@@ -56,8 +62,8 @@ enum step control_trace_step(struct control *c, struct walltime now, struct buf 
             return STEP_MORE;
         }
         if (find != FIND_ONE || !is_ok(store_message_get(c->setup.store, found.id, &found.head)) ||
-            !(names(c, found.rcpt.forward_path) || names(c, found.head.reverse_path) ||
-                names(c, found.head.message_id)))
+            !(names(c, found.rcpt.forward_path) || names(c, found.head.reverse_path) || names(c, found.rcpt.sender) ||
+                names(c, original_address(&found.rcpt)) || names(c, found.head.message_id)))
             return STEP_MORE;
         return id_say(c, found.id, before, out);
     }

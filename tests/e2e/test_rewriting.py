@@ -203,6 +203,18 @@ class Rewriting(Case):
         self.assertEqual(("", ["stranger@far.test"]), (self.far.messages[0].sender, self.far.messages[0].recipients))
         m.wait_empty()
 
+    def test_explained(self):
+        """What waits in the queue is found and explained by each of its names."""
+        m = self.forwarding()
+        self.big.script["rcpt"] = b"450 4.2.1 later\r\n"
+        id = m.send("stranger@far.test", ["fwd@here.test"], "Subject: t\n\nx\n")
+        sender = m.wait_event("sender_forwarded")["as"]
+        m.wait_recipient("fwd@big.test")
+        why = m.queuectl("explain", id).stdout
+        self.assertIn("The mail was sent to fwd@here.test. It goes out in the name of " + sender, " ".join(why.split()))
+        for name in ("stranger@far.test", "fwd@here.test", "fwd@big.test", sender):
+            self.assertIn(id, m.queuectl("trace", name).stdout, name)
+
     def test_lists_and_verp(self):
         m = self.forwarding()
         m.send("stranger@far.test", ["fwdlist@here.test"], "Subject: t\n\nx\n")

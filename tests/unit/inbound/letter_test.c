@@ -127,9 +127,12 @@ static struct config *cfg;
 
 static const char TRACE[] = "Received: from c\r\n\tby mx.test with esmtp id ";
 
+static const struct rewriting *rewriting; /* of the letters that begin */
+
 static struct letter *begin(enum bcc_policy bcc, bool submitted, const char *const *rcpts)
 {
-    const struct letter_setup setup = {.cfg = cfg, .bcc = bcc, .submitted = submitted, .login = BYTES("ann")};
+    const struct letter_setup setup = {
+        .cfg = cfg, .bcc = bcc, .submitted = submitted, .login = BYTES("ann"), .rewriting = rewriting};
     const struct envelope_head head = {.arrival = {1800000000000}, .reverse_path = BYTES("ann@here.test")};
     enum depot_refusal refusal;
     struct bytes words;
@@ -244,6 +247,47 @@ static void test_split(void **state)
         assert_int_equal(id.value, 1000);
         letter_free(&l);
     }
+}
+
+/* Addresses in the header become others behind its completion; a blind recipient is still found by the name he has got. */
+static void test_rewritten(void **state)
+{
+    static const char map_text[] = "ann@here.test Ann.A@here.test\nb@x.test bee@y.test\n";
+    static const char *const rcpts[] = {"a@x.test", "bee@y.test", NULL};
+    static const char relayed[] = "From: ann@here.test\r\nBcc: b@x.test\r\nno field\r\nTo: b@x.test\r\n";
+    struct rewriting w = {.cfg = cfg};
+    uint8_t *text = mem_take(sizeof map_text);
+
+    (void)state;
+    assert_non_null(text);
+    memcpy(text, map_text, sizeof map_text - 1);
+    assert_true(is_ok(rewriting_take(&w, TABLE_CANONICAL, (struct bytes){text, sizeof map_text - 1})));
+    rewriting = &w;
+    for (size_t i = 0; i < COUNT_OF(portions); i++) {
+        struct reply refusal;
+        struct letter *l = begin(BCC_SPLIT, true, rcpts);
+
+        give(l, "Bcc: b@x.test\r\nTo: B <b@x.test>\r\n\r\nFrom: ann@here.test\r\n", portions[i]);
+        assert_true(committed(l, &refusal));
+        assert_string_equal(txs[0].rcpts, "a@x.test ");
+        assert_string_equal(txs[1].rcpts, "bee@y.test ");
+        assert_true(holds(&txs[0], "\r\nTo: B <bee@y.test>\r\nFrom: Ann.A@"));
+        assert_true(holds(&txs[1], "\r\nBcc: bee@y.test\r\n\r\nFrom: ann@here.test\r\n"));
+        assert_false(holds(&txs[0], "b@x.test"));
+        assert_int_equal(txs[0].committed_size, txs[0].size);
+        assert_false(letter_done(l, &txs[0], TX_ACCEPTED, BYTES_NONE));
+        assert_true(letter_done(l, &txs[1], TX_ACCEPTED, BYTES_NONE));
+        letter_free(&l);
+
+        l = begin(BCC_KEEP, false, rcpts); /* not completed: not even by an empty line */
+        give(l, relayed, portions[i]);
+        assert_true(committed(l, &refusal));
+        assert_true(holds(&txs[0], "now\r\nFrom: Ann.A@here.test\r\nBcc: bee@y.test\r\nno field\r\nTo: b@x.test\r\n"));
+        assert_true(letter_done(l, &txs[0], TX_ACCEPTED, BYTES_NONE));
+        letter_free(&l);
+    }
+    rewriting = NULL;
+    rewriting_fini(&w);
 }
 
 /* All of them blind: the first transaction is one of theirs. */
@@ -433,6 +477,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stripped),
         cmocka_unit_test(test_split),
+        cmocka_unit_test(test_rewritten),
         cmocka_unit_test(test_split_all_blind),
         cmocka_unit_test(test_split_fails_as_one),
         cmocka_unit_test(test_split_refusals),
