@@ -1034,6 +1034,54 @@ static void test_an_owner_is_the_reverse_path(void **state)
     store_read_end(b->store);
 }
 
+/* Who a message from `from` to all@list.test goes out from, as "path=sender; ". */
+static const char *senders_of(struct bench *b, const char *from)
+{
+    static char text[2048];
+    struct message_id id = accept_one(b, from, "all@list.test");
+    struct recipient rcpt;
+    size_t used = 0;
+
+    forget(b);
+    turn(b, 0);
+    struct job_id job = job_of_turn(b);
+    child_say(b, job, 0, CHILD_ADDRESS, "c@three.test", "");
+    child_say(b, job, 0, CHILD_ADDRESS, "d@list.test", "");
+    child_say(b, job, 0, CHILD_ADDRESS, "e@three.test", from[0] != 0 ? "owner-all@list.test" : "");
+    expanded_say(b, job, 0);
+    expansion_end(b, job);
+    turn(b, 0);
+    text[0] = 0;
+    assert_true(is_ok(store_read_begin(b->store)));
+    for (uint64_t at = 0; is_ok(store_recipient_next(b->store, id, &at, &rcpt));)
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "%.*s=%.*s; ", BYTES_ARG(rcpt.forward_path), BYTES_ARG(rcpt.sender));
+    store_read_end(b->store);
+    return text;
+}
+
+/* Only a stranger's mail that leaves us for another host goes out in our name. */
+static void test_forwarded_senders(void **state)
+{
+    struct bench *b = *state;
+    struct srs srs = {.keys = {BYTES_INIT("k")}, .key_count = 1, .domain = BYTES_INIT("list.test"), .max_age_days = 21};
+    char expected[256];
+    uint8_t room[ADDRESS_SIZE_MAX];
+    struct buf wrapped = BUF(room);
+
+    assert_string_equal(senders_of(b, "a@one.test"), "c@three.test=; d@list.test=; e@three.test=owner-all@list.test; ");
+    engine_srs(b->engine, &srs);
+    assert_true(is_ok(srs_forward(&srs, b->now, BYTES("a@one.test"), &wrapped)));
+    snprintf(expected, sizeof expected, "c@three.test=%.*s; d@list.test=; e@three.test=owner-all@list.test; ",
+        BYTES_ARG(buf_bytes(&wrapped)));
+    assert_string_equal(senders_of(b, "a@one.test"), expected);
+    assert_string_equal(
+        senders_of(b, "us@list.test"), "c@three.test=; d@list.test=; e@three.test=owner-all@list.test; ");
+    assert_string_equal(senders_of(b, ""), "c@three.test=; d@list.test=; e@three.test=; ");
+    engine_srs(b->engine, NULL);
+    assert_string_equal(senders_of(b, "a@one.test"), "c@three.test=; d@list.test=; e@three.test=owner-all@list.test; ");
+}
+
 static void test_expanded_is_told_when_asked_for(void **state)
 {
     struct bench *b = *state;
@@ -1235,6 +1283,7 @@ int main(void)
         CASE(test_a_crash_before_the_commit_expands_again),
         CASE(test_nobody_gets_it_twice),
         CASE(test_an_owner_is_the_reverse_path),
+        CASE(test_forwarded_senders),
         CASE(test_expanded_is_told_when_asked_for),
         CASE(test_what_inbound_found_final_is_not_expanded),
     };
