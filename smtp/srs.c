@@ -138,7 +138,8 @@ static RESULT guarded_put(const struct srs *s, struct bytes plain, struct bytes 
     bool first = bytes_starts_nocase(plain, BYTES("SRS0"));
     struct bytes host = domain, rest = bytes_after(plain, first ? TAG_SIZE - 1 : TAG_SIZE), hash;
 
-    if (!first && (!part_take(&rest, &hash) || !part_take(&rest, &host) || !rest_is_form(rest)))
+    if (!first && (!part_take(&rest, &hash) || !part_take(&rest, &host) || !rest_is_form(rest) ||
+                      (!domain_is_valid(host, true) && address_literal_kind(host) == ADDRESS_DOMAIN_NONE)))
         return FAIL(CODE_SYNTAX, "not an address of SRS");
     TRY(buf_put_str(local, "SRS1="));
     TRY(hash_put(local, s->keys[0], (const struct bytes[3]){host, rest, BYTES_NONE}));
@@ -191,8 +192,8 @@ static RESULT simple_reverse(const struct srs *s, struct walltime now, struct by
     struct bytes hash, stamp, domain;
     uint32_t day, now_day = today(now);
 
-    if (!part_take(&rest, &hash) || !part_take(&rest, &stamp) || !part_take(&rest, &domain) || rest.size == 0 ||
-        hash.size != HASH_SIZE || !day_read(stamp, &day))
+    if (!part_take(&rest, &hash) || !part_take(&rest, &stamp) || !part_take(&rest, &domain) || hash.size != HASH_SIZE ||
+        !day_read(stamp, &day))
         return FAIL(CODE_SYNTAX, "not an address of SRS");
     if (!hash_is_ours(s, hash, (const struct bytes[3]){stamp, domain, rest}))
         return FAIL(CODE_REFUSED, "its signature is not ours");
