@@ -242,8 +242,7 @@ static RESULT child_apply(
             e, &(struct effect){.kind = EFFECT_DISCARDED, .id = b->head->id, .n = rcpt.n, .to = rcpt.forward_path});
     if (choice.kind == ROUTE_CHOICE_ERROR)
         return intake_refused(e, b->head, &rcpt, &choice, b->content, now);
-    if (child->kind == CHILD_ADDRESS)
-        TRY(child_sender(e, b, &choice, &rcpt));
+    TRY(child_sender(e, b, &choice, &rcpt));
     rcpt.lane = choice.lane;
     rcpt.state =
         choice.kind == ROUTE_CHOICE_HOLD || recipient_is_held(b->parent->state) ? RECIPIENT_HELD : RECIPIENT_WAITING;

@@ -17,7 +17,7 @@ import unittest
 import support  # noqa: F401
 import postfix
 import services
-from case import TOP, Case, main
+from case import TOP, Case, main, programs
 from ports import free_port
 from waiting import wait_until
 
@@ -294,6 +294,26 @@ class Import(Case):
         self.assertLessEqual(len(twice), 1)  # the one of the break
         for n, recipients in got.items():
             self.assertEqual({f"r{n}@far.test", f"q{n}@far.test"} if n % 2 else {f"r{n}@far.test"}, set(recipients))
+
+
+class Tables(Case):
+    def test_rewriting(self):
+        """The tables of rewriting are ours as they stand, but for lines that mean nothing here."""
+        self.file("canonical", "joe@h.test Joe.Doe@h.test\nann ann.lee\n@old.test @h.test\n")
+        self.file("generic", "joe@h.test joe@isp.test\n")
+        main_cf = self.file("main.cf", f"myhostname = h.test\ncanonical_maps = hash:{self.path('canonical')}\n"
+                            f"smtp_generic_maps = hash:{self.path('generic')}\nmasquerade_domains = h.test\n"
+                            "masquerade_exceptions = root\nsender_canonical_maps = pcre:/x\n")
+        out = self.path("mansio.conf")
+        r = self.run_program([IMPORT, "--postconf", main_cf, "-c", self.folder, "-o", out])
+        self.assertEqual((0, "", ""), (r.returncode, r.stdout, r.stderr))
+        with open(out) as f:
+            text = f.read()
+        for line in ('canonical = "%s"' % self.path("canonical"), 'generic = "%s"' % self.path("generic"),
+                     'masquerade = "h.test"', 'masquerade_except = "root"', "rewrite.canonical_senders"):
+            self.assertIn(line, text)
+        r = self.run_program([os.path.join(programs(), "mansiod"), "-t", "-c", out])
+        self.assertEqual((0, ""), (r.returncode, r.stderr))
 
 
 if __name__ == "__main__":

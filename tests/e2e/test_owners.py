@@ -97,6 +97,19 @@ class Owners(Case):
         self.assertTrue(any(b"Action: expanded" in x.content for x in self.far.messages))
 
     @need_root("to act as mailbox owners")
+    def test_what_a_forward_sends_on_is_sent_by_us(self):
+        """SRS: the only forwarding that lookup does not see."""
+        keys = self.file("srs.keys", "tops3cr3t\n")
+        os.chmod(keys, 0o600)
+        m = self.world(f'srs {{ domain = "h.test" keys = "{keys}" }}\n')
+        self.forward("alice", "dave@far.test, bob\n")
+        m.send("x@far.test", ["alice@h.test"], "Subject: t\n\nx\n")
+        m.wait_empty()
+        self.assertRegex(self.far.messages[0].sender, r"^SRS0=.*=far\.test=x@h\.test$")
+        with open(self.box("bob")[0]) as f:
+            self.assertIn("Return-Path: <x@far.test>", f.read())
+
+    @need_root("to act as mailbox owners")
     def test_circles_end(self):
         m = self.world()
         self.forward("alice", "bob\n")
