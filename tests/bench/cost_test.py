@@ -74,13 +74,14 @@ class House:
                     f'log {{ to = "stderr" level = "info" }}\nlisten smtp {{ address = "127.0.0.1:{self.port}" tls = "none" }}\n'
                     f'relay_from = {{ "127.0.0.0/8" }}\nprocesses {{ inbound = 1 outbound = 1 }}\n'
                     f'limits {{ min_free = "0" }}\nroute "*" {{ via = "{via}" }}\n{config}')
-        self.count = os.path.join(self.folder, "count")
-        self.sink = subprocess.Popen([programs["sink"], "-c", self.count, f"127.0.0.1:{sink_port}"],
+        self.sink = subprocess.Popen([programs["sink"], f"127.0.0.1:{sink_port}"],
                                      stdout=subprocess.DEVNULL, env=TOOL_ENVIRONMENT)
-        self.log = open(os.path.join(self.folder, "log"), "w+")
+        self.log_path = os.path.join(self.folder, "log")
+        self.log, self.log_read = open(self.log_path, "w"), open(self.log_path)
+        self.log_part, self.closed, self.done = "", 0, 0
         self.server = subprocess.Popen(as_ordinary_user([*prefix, programs["mansiod"], "-c", conf]), stdout=self.log,
                                        stderr=self.log, stdin=subprocess.DEVNULL, env=dict(os.environ, **(environment or {})))
-        self.mode, self.relayed, self.settle = mode, 0, 0.1 if prefix else 0.03
+        self.mode, self.sent = mode, 0
         try:
             self.send(1)
         except BaseException:
@@ -92,26 +93,33 @@ class House:
         """One session; in mode relay one message at a time, each with its result on the disk before the next."""
         for size in [1] * count if self.mode == "relay" else [count]:
             self.send_some(size, *options)
-        time.sleep(0.3)  # the last commit, and what follows it
 
     def send_some(self, count, *options):
         p = subprocess.run([self.programs["load"], "-w", "60", "-n", str(count), *options, f"127.0.0.1:{self.port}"],
                            stdout=subprocess.PIPE, text=True, check=False, env=TOOL_ENVIRONMENT)
         if p.returncode != 0:
-            self.log.seek(0)
-            raise AssertionError(f"smtp_load: {p.stdout}\n{self.log.read()[-3000:]}")
-        self.relayed += count
+            raise AssertionError(f"smtp_load: {p.stdout}\n{self.log_text()[-3000:]}")
+        self.sent += count
         end = time.monotonic() + 60
-        while self.mode == "relay" and self.arrived() < self.relayed:
+        while not self.is_over():
             if time.monotonic() > end:
-                raise AssertionError(f"{self.arrived()} of {self.relayed} messages arrived")
+                raise AssertionError(f"of {self.sent} messages {self.closed} left their session, {self.done} are done\n"
+                                     f"{self.log_text()[-3000:]}")
             time.sleep(0.002)
-        if self.mode == "relay":
-            time.sleep(self.settle)
 
-    def arrived(self):
-        with open(self.count, "rb") as f:
-            return int.from_bytes(f.read(8), sys.byteorder)
+    def is_over(self):
+        """The sessions are closed and, in mode relay, the results committed: the log tells both when they have happened."""
+        lines = (self.log_part + self.log_read.read()).split("\n")
+        self.log_part = lines.pop()
+        for line in lines:
+            closed = re.search(r" event=session_closed .* messages=(\d+)", line)
+            self.closed += int(closed.group(1)) if closed else 0
+            self.done += " event=message_done " in line
+        return self.closed >= self.sent and (self.mode != "relay" or self.done >= self.sent)
+
+    def log_text(self):
+        with open(self.log_path) as f:
+            return f.read()
 
     def close(self):
         self.server.send_signal(signal.SIGTERM)
@@ -122,6 +130,7 @@ class House:
             self.sink.terminate()
             self.sink.wait()
             self.log.close()
+            self.log_read.close()
 
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
