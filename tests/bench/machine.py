@@ -37,6 +37,7 @@ def enter(state):
             run("mount", "-t", "tmpfs", "-o", "mode=755", "spool", path)
     dev = os.path.join(house, "dev")
     os.makedirs(dev + "/shm")
+    os.chmod(dev + "/shm", 0o1777)
     for node in ("null", "zero", "full", "random", "urandom", "tty"):
         open(os.path.join(dev, node), "w").close()
         run("mount", "--bind", "/dev/" + node, os.path.join(dev, node))

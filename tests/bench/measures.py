@@ -261,7 +261,7 @@ def churn(name, seconds):
     del os.environ["RETRY"]
     sink = Sink("-d", 10)
     counts, live, size = [], 0.0, 0
-    begun = time.monotonic()
+    begun, cpu = time.monotonic(), server.meter()["cpu"]
     source = subprocess.Popen([tool("smtp_load"), "-s", "50", "-n", "10000000", "-l", "0", "-x", str(seconds), "-t", "u%m@load.test",
                                "-b", "1", "-q", str(CHURN_AHEAD), "-c", sink.counters, f"127.0.0.1:{PORT}"], stdout=subprocess.PIPE, text=True)
     for part in range(1, CHURN_PARTS + 1):
@@ -270,17 +270,18 @@ def churn(name, seconds):
             if name == "mansio":
                 now_size, now_live = database(server)
                 size, live = max(size, now_size), max(live, now_live)
-        counts.append((time.monotonic(), sink.count()[0]))
+        counts.append((time.monotonic(), sink.count()[0], server.meter()["cpu"]))
     got = json.loads(source.communicate()[0])
     whole = sink.wait(messages=got["taken"], idle=90)
     sink.end()
     server.stop()
-    rates, before = [], (begun, 0)
-    for at, count in counts:
-        rates.append((count - before[1]) / (at - before[0]))
-        before = (at, count)
+    rates, costs, before = [], [], (begun, 0, cpu)
+    for part in counts:
+        rates.append((part[1] - before[1]) / (part[0] - before[0]))
+        costs.append((part[2] - before[2]) / max(1, part[1] - before[1]) * 1e6)
+        before = part
     return {"rate": sum(rates) / len(rates), "first": rates[0], "last": rates[-1], "holds": rates[-1] / rates[0],
-            "rates": [round(r) for r in rates], "file_mb": size / 1e6, "live_mb": live / 1e6,
+            "rates": [round(r) for r in rates], "cpu_us_parts": [round(c) for c in costs], "file_mb": size / 1e6, "live_mb": live / 1e6,
             "file_to_live": size / live if live else None, "failed": got["failed"], "lost": 0 if whole else got["taken"] - counts[-1][1]}
 
 

@@ -15,7 +15,7 @@ start)
 	relay_from = { "127.0.0.0/8" }
 	dns { servers = { "127.0.0.1:53" } }
 	retry { plan = { "${RETRY:-2h}" } }
-	limits { message_size = "100M" recipients = 2000 sessions_per_client = 1000 connections_per_lane = ${LANE_CONNECTIONS:-50} }
+	limits { message_size = "100M" recipients = 2000 sessions_per_client = ${SESSIONS_PER_CLIENT:-1000} connections_per_lane = ${LANE_CONNECTIONS:-50} }
 	X
 	tls=none
 	if [ -n "${TLS_CERT:-}" ]; then
