@@ -71,7 +71,7 @@ struct conn {
     bool tls_here; /* what is left uneaten is TLS already */
     bool end_seen; /* the peer's end of input has come */
     bool end_told;
-    struct conn_end peer, here;
+    struct conn_end peer;
 };
 
 static void conn_interest_set(struct conn *c, int want);
@@ -157,11 +157,6 @@ static void on_work(void *ctx)
 const struct conn_end *conn_peer(const struct conn *c)
 {
     return &c->peer;
-}
-
-const struct conn_end *conn_here(const struct conn *c)
-{
-    return &c->here;
 }
 
 RESULT
@@ -570,9 +565,9 @@ static void conn_connected(struct conn *c)
         conn_break(c, FAIL_SYS(error, "the connection could not be made"));
         return;
     }
-    struct result ends = conn_ends_read(c->fd, &c->peer, &c->here);
-    if (!is_ok(ends)) {
-        conn_break(c, ends);
+    struct result known = conn_peer_read(c->fd, &c->peer);
+    if (!is_ok(known)) {
+        conn_break(c, known);
         return;
     }
     c->paused = false;
@@ -723,7 +718,6 @@ const struct tls *conn_tls(const struct conn *c)
 static RESULT conn_new(
     struct conn_room *room, int fd, const struct conn_handler *handler, void *owner, struct conn **conn_out)
 {
-    static const int ON = 1;
     struct conn *c = mem_take_zero(sizeof *c);
     int error;
 
@@ -748,34 +742,40 @@ static RESULT conn_new(
         c->next->at = &c->next;
     room->first = c;
     room->conn_count++;
-    /* A reply or a command group leaves at once as one segment; waiting for the peer's delayed ACK would halve the rate. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &ON, sizeof ON);
     *conn_out = c;
+    return OK;
+}
+
+RESULT
+conn_adopt_from(struct conn_room *room, int fd, const struct conn_end *peer, const struct conn_handler *handler,
+    void *owner, struct conn **conn_out)
+{
+    TRY(conn_new(room, fd, handler, owner, conn_out));
+    (*conn_out)->peer = *peer;
+    conn_poll_update(*conn_out);
     return OK;
 }
 
 RESULT
 conn_adopt(struct conn_room *room, int fd, const struct conn_handler *handler, void *owner, struct conn **conn_out)
 {
-    struct conn_end peer, here;
+    struct conn_end peer;
 
-    TRY(conn_ends_read(fd, &peer, &here));
-    TRY(conn_new(room, fd, handler, owner, conn_out));
-    (*conn_out)->peer = peer;
-    (*conn_out)->here = here;
-    conn_poll_update(*conn_out);
-    return OK;
+    TRY(conn_peer_read(fd, &peer));
+    return conn_adopt_from(room, fd, &peer, handler, owner, conn_out);
 }
 
 RESULT
 conn_dial(struct conn_room *room, const struct conn_dial *to, const struct conn_handler *handler, void *owner,
     struct conn **conn_out)
 {
+    static const int ON = 1;
     struct conn *c;
     struct result r;
     int fd;
 
     TRY(conn_dial_socket(to, &fd));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &ON, sizeof ON); /* as listener.c does for those that are accepted */
     r = conn_new(room, fd, handler, owner, &c);
     if (!is_ok(r)) {
         close(fd);

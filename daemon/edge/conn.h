@@ -51,6 +51,10 @@ size_t conn_room_count(const struct conn_room *room);
 /* Takes the descriptor (on success). CODE_FULL without memory, CODE_IO when it is no connected socket any more. */
 RESULT
 conn_adopt(struct conn_room *room, int fd, const struct conn_handler *handler, void *owner, struct conn **conn_out);
+/* The same where the peer has been looked at already (conn_peer_read). */
+RESULT
+conn_adopt_from(struct conn_room *room, int fd, const struct conn_end *peer, const struct conn_handler *handler,
+    void *owner, struct conn **conn_out);
 
 /* CODE_IO with errno when the kernel refuses at once (ENETUNREACH: no way there at all). */
 RESULT
@@ -58,7 +62,6 @@ conn_dial(struct conn_room *room, const struct conn_dial *to, const struct conn_
     struct conn **conn_out);
 
 const struct conn_end *conn_peer(const struct conn *c);
-const struct conn_end *conn_here(const struct conn *c);
 /* Of a UNIX socket's other end (SO_PEERCRED). CODE_IO otherwise. */
 RESULT
 conn_peer_uid(const struct conn *c, uint32_t *uid_out);

@@ -37,17 +37,15 @@ static void end_from(const struct sockaddr_storage *from, struct conn_end *end_o
     end_out->text_size = (uint8_t)strlen(end_out->text);
 }
 
-RESULT conn_ends_read(int fd, struct conn_end *peer_out, struct conn_end *here_out)
+RESULT conn_peer_read(int fd, struct conn_end *peer_out)
 {
-    struct sockaddr_storage peer = {0}, here = {0};
-    socklen_t peer_size = sizeof peer, here_size = sizeof here;
+    struct sockaddr_storage at = {0};
+    socklen_t size = sizeof at;
 
-    *peer_out = *here_out = (struct conn_end){0};
-    if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) != 0 ||
-        getsockname(fd, (struct sockaddr *)&here, &here_size) != 0)
+    *peer_out = (struct conn_end){0};
+    if (getpeername(fd, (struct sockaddr *)&at, &size) != 0)
         return FAIL_SYS(errno, "the connection is gone");
-    end_from(&peer, peer_out);
-    end_from(&here, here_out);
+    end_from(&at, peer_out);
     return OK;
 }
 

@@ -1,6 +1,6 @@
 /* conn_end: the two ends of a connection: who they are as text and octets, and a socket dialled to one.
  *
- * For: conn.c and readers of conn_peer, conn_here. Threads: none; plain memory. */
+ * For: conn.c and readers of conn_peer. Threads: none; plain memory. */
 #ifndef MANSIO_CONN_END_H
 #define MANSIO_CONN_END_H
 
@@ -24,9 +24,9 @@ void conn_end_set(struct conn_end *end, const uint8_t address[16], uint16_t port
 /* "192.0.2.1" or "2001:db8::1" (with or without "IPv6:") as 16 octets. CODE_SYNTAX otherwise. */
 RESULT conn_address_parse(struct bytes text, uint8_t address_out[16]);
 
-/* Both ends of a connected socket. CODE_IO, and both zero: it is connected no more, as when a client reset it before it was
+/* The other end of a connected socket. CODE_IO, and zero: it is connected no more, as when a client reset it before it was
  * accepted. */
-RESULT conn_ends_read(int fd, struct conn_end *peer_out, struct conn_end *here_out);
+RESULT conn_peer_read(int fd, struct conn_end *peer_out);
 
 struct conn_dial {
     bool local;

@@ -222,11 +222,11 @@ static void local_user_read(struct session *s)
 void session_new(struct inbound *in, const struct door *door, int fd)
 {
     struct session *s;
-    struct conn_end peer, here;
+    struct conn_end peer;
     struct reply reply;
     const char *why;
 
-    if (!is_ok(conn_ends_read(fd, &peer, &here))) { /* without an address there is nobody to judge, nor to answer */
+    if (!is_ok(conn_peer_read(fd, &peer))) { /* without an address there is nobody to judge, nor to answer */
         close(fd);
         return;
     }
@@ -243,7 +243,7 @@ void session_new(struct inbound *in, const struct door *door, int fd)
         door->listen != NULL && !peer.local && config_network_contains(&door->listen->proxy_from, peer.address);
     session_who_set(s, peer.address);
     why = session_admit(s, &peer, &reply);
-    if (why == NULL && !is_ok(conn_adopt(in->room, fd, &SESSION_HANDLER, s, &s->io))) {
+    if (why == NULL && !is_ok(conn_adopt_from(in->room, fd, &peer, &SESSION_HANDLER, s, &s->io))) {
         census_leave(in->census, s->place);
         reply = REPLY(421, 4, 3, 2, "Out of memory, try again later");
         why = "memory";

@@ -249,12 +249,9 @@ void conn_end_set(struct conn_end *end, const uint8_t address[16], uint16_t port
     edge_end_fill(end, &a, port);
 }
 
-RESULT conn_ends_read(int fd, struct conn_end *peer_out, struct conn_end *here_out)
+RESULT conn_peer_read(int fd, struct conn_end *peer_out)
 {
-    static const struct dns_address here = {.family = 4, .octets = {192, 0, 2, 1}};
-
     edge_end_fill(peer_out, &descriptors[fd - DESCRIPTOR_FIRST].peer, 40000);
-    edge_end_fill(here_out, &here, 25);
     return OK;
 }
 

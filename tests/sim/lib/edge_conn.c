@@ -21,7 +21,7 @@ struct conn {
     struct result lost_why;
     struct conn_dial to;
     enum dial_fate fate;
-    struct conn_end peer, here;
+    struct conn_end peer;
     bool connecting, paused, congested, drained_due, lost_due, close_asked, lingering, closing, end_seen, end_told;
     bool tls_wanted, shaking, giving, again;
 };
@@ -309,12 +309,19 @@ RESULT conn_adopt(
         return FAIL(CODE_FULL, "out of memory");
     }
     struct conn *c = conn_new(room, handler, owner);
-    struct result ends = conn_ends_read(fd, &c->peer, &c->here);
-    ASSERT(is_ok(ends));
+    struct result known = conn_peer_read(fd, &c->peer);
+    ASSERT(is_ok(known));
     c->net = near;
     net_take(c->net, &conn_net_handler, c);
     *conn_out = c;
     return OK;
+}
+
+RESULT conn_adopt_from(struct conn_room *room, int fd, const struct conn_end *peer, const struct conn_handler *handler,
+    void *owner, struct conn **conn_out)
+{
+    (void)peer;
+    return conn_adopt(room, fd, handler, owner, conn_out);
 }
 
 RESULT conn_dial(struct conn_room *room, const struct conn_dial *to, const struct conn_handler *handler, void *owner,
@@ -344,11 +351,6 @@ RESULT conn_dial(struct conn_room *room, const struct conn_dial *to, const struc
 const struct conn_end *conn_peer(const struct conn *c)
 {
     return &c->peer;
-}
-
-const struct conn_end *conn_here(const struct conn *c)
-{
-    return &c->here;
 }
 
 RESULT conn_peer_uid(const struct conn *c, uint32_t *uid_out)
