@@ -25,19 +25,20 @@ static void tables_make(void)
 
 static uint32_t crc_tables(uint32_t crc, struct bytes in)
 {
+    size_t at = 0;
+
     if (!tables_ready)
         tables_make();
-    while (in.size >= 8) {
+    for (; at + 8 <= in.size; at += 8) { /* a call of bytes_after for each word would be a third of the cost */
         uint64_t word;
-        memcpy(&word, in.data, sizeof word);
+        memcpy(&word, in.data + at, sizeof word);
         word ^= crc; /* little endian, as every machine that Debian's amd64 and arm64 run on */
         crc = tables[7][word & 255] ^ tables[6][word >> 8 & 255] ^ tables[5][word >> 16 & 255] ^
               tables[4][word >> 24 & 255] ^ tables[3][word >> 32 & 255] ^ tables[2][word >> 40 & 255] ^
               tables[1][word >> 48 & 255] ^ tables[0][word >> 56];
-        in = bytes_after(in, 8);
     }
-    for (size_t i = 0; i < in.size; i++)
-        crc = crc >> 8 ^ tables[0][(crc ^ in.data[i]) & 255];
+    for (; at < in.size; at++)
+        crc = crc >> 8 ^ tables[0][(crc ^ in.data[at]) & 255];
     return crc;
 }
 
@@ -45,15 +46,16 @@ static uint32_t crc_tables(uint32_t crc, struct bytes in)
 __attribute__((target("sse4.2"))) static uint32_t crc_sse(uint32_t crc, struct bytes in)
 {
     uint64_t wide = crc;
-    while (in.size >= 8) {
+    size_t at = 0;
+
+    for (; at + 8 <= in.size; at += 8) {
         uint64_t word;
-        memcpy(&word, in.data, sizeof word);
+        memcpy(&word, in.data + at, sizeof word);
         wide = _mm_crc32_u64(wide, word);
-        in = bytes_after(in, 8);
     }
     crc = (uint32_t)wide;
-    for (size_t i = 0; i < in.size; i++)
-        crc = _mm_crc32_u8(crc, in.data[i]);
+    for (; at < in.size; at++)
+        crc = _mm_crc32_u8(crc, in.data[at]);
     return crc;
 }
 #endif
