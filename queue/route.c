@@ -621,17 +621,39 @@ enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane
     return most;
 }
 
-const struct route *route_lane_login(const struct route_table *table, struct bytes lane)
+/* The next route from *at on that leads to this relay lane; NULL: none. */
+static const struct route *relay_route_next(const struct route_table *table, struct bytes lane, size_t *at)
 {
     static const struct bytes relay = BYTES_INIT("relay:");
     struct bytes source;
 
     lane = route_lane_bare(lane, &source);
-    for (size_t i = 0; i < table->count && bytes_starts(lane, relay); i++) {
-        const struct route *route = &table->items[i];
-        if (route->target.kind == ROUTE_RELAY && route->credentials.size > 0 &&
-            bytes_equal(route->target.hop, bytes_after(lane, relay.size)))
+    while (*at < table->count && bytes_starts(lane, relay)) {
+        const struct route *route = &table->items[(*at)++];
+        if (route->target.kind == ROUTE_RELAY && bytes_equal(route->target.hop, bytes_after(lane, relay.size)))
             return route;
     }
     return NULL;
+}
+
+const struct route *route_lane_login(const struct route_table *table, struct bytes lane)
+{
+    const struct route *route;
+    size_t at = 0;
+
+    do
+        route = relay_route_next(table, lane, &at);
+    while (route != NULL && route->credentials.size == 0);
+    return route;
+}
+
+struct bytes route_lane_fingerprint(const struct route_table *table, struct bytes lane)
+{
+    const struct route *route;
+    size_t at = 0;
+
+    do
+        route = relay_route_next(table, lane, &at);
+    while (route != NULL && route->tls_fingerprint.size == 0);
+    return route != NULL ? route->tls_fingerprint : BYTES_NONE;
 }

@@ -57,12 +57,13 @@ struct route {
     bool wildcard;
     bool is_domain; /* from a domain block */
     struct route_target target;
-    uint16_t port;            /* of ROUTE_MX; default 25 */
-    int tls;                  /* enum route_tls */
-    struct bytes credentials; /* of ROUTE_RELAY: the name of the login there; empty: none */
-    bool auth_without_tls;    /* … and it may be said in the clear */
-    struct bytes source;      /* of ROUTE_MX, ROUTE_RELAY: name of a `source` block; empty: none */
-    int64_t give_up_after_ms; /* of its recipients; 0: as for all */
+    uint16_t port;                /* of ROUTE_MX; default 25 */
+    int tls;                      /* enum route_tls */
+    struct bytes tls_fingerprint; /* of ROUTE_RELAY and ROUTE_TLS_VERIFY: SHA-256, parted by blanks; empty: none */
+    struct bytes credentials;     /* of ROUTE_RELAY: the name of the login there; empty: none */
+    bool auth_without_tls;        /* … and it may be said in the clear */
+    struct bytes source;          /* of ROUTE_MX, ROUTE_RELAY: name of a `source` block; empty: none */
+    int64_t give_up_after_ms;     /* of its recipients; 0: as for all */
 };
 
 struct route_table {
@@ -107,6 +108,8 @@ struct bytes route_host_pick(struct bytes place, uint32_t *tried, struct rng *rn
 uint16_t route_mx_port(const struct route_table *table, struct bytes domain);
 /* Of the route that leads to this lane; of several the one that asks for most. */
 enum route_tls route_lane_tls(const struct route_table *table, struct bytes lane);
+/* The fingerprints that the host of this lane is known by, as they are written; empty: none. */
+struct bytes route_lane_fingerprint(const struct route_table *table, struct bytes lane);
 /* The route to this lane that has credentials (the configuration sees to it that all to the lane have the same); NULL: none. */
 const struct route *route_lane_login(const struct route_table *table, struct bytes lane);
 

@@ -1,5 +1,6 @@
 /* The route blocks; the table they make together with the domains. */
 #include "daemon/config/reader.h"
+#include "daemon/config/value.h"
 
 /* "user@example.net", "from:user@example.org" or "from:@example.org". */
 static RESULT address_pattern_read(struct reader *r, const struct config_tree_block *block, struct route *route)
@@ -50,6 +51,23 @@ static RESULT pattern_read(struct reader *r, const struct config_tree_block *blo
     return OK;
 }
 
+static RESULT fingerprint_check(struct reader *r, const struct config_tree_block *block, const struct route *route)
+{
+    const struct config_tree_cell *cell = reader_cell(block, "tls_fingerprint");
+    uint8_t fingerprint[VALUE_FINGERPRINT_SIZE];
+    struct bytes rest = route->tls_fingerprint;
+    struct result result;
+
+    if (cell == NULL)
+        return OK;
+    if (route->target.kind != ROUTE_RELAY || route->tls != ROUTE_TLS_VERIFY)
+        return READER_FAIL(r, cell->line, "tls_fingerprint: expected only with via = \"relay:…\" and tls = \"verify\"");
+    do
+        result = value_fingerprint_next(&rest, fingerprint);
+    while (is_ok(result));
+    return result.code == CODE_GONE ? OK : reader_wrong(r, cell, "tls_fingerprint", result.why);
+}
+
 static RESULT route_read(struct reader *r, const struct config_tree_block *block, struct route *items, size_t index)
 {
     struct route *route = &items[index];
@@ -69,6 +87,7 @@ static RESULT route_read(struct reader *r, const struct config_tree_block *block
         return READER_FAIL(r, reader_cell(block, "tls")->line,
             "tls: found with via = '%s', expected only with mx or relay:…",
             via != NULL ? (const char *)via->text.data : "");
+    TRY(fingerprint_check(r, block, route));
     if (route->credentials.size > 0 && route->target.kind != ROUTE_RELAY)
         return READER_FAIL(r, reader_cell(block, "credentials")->line,
             "credentials: found with via = '%s', expected only with relay:…",

@@ -364,3 +364,14 @@ value_fingerprint(struct bytes in, uint8_t out[VALUE_FINGERPRINT_SIZE])
     }
     return in.size == 0 ? OK : FAIL(CODE_SYNTAX, "a SHA-256 in 64 hexadecimal digits");
 }
+
+RESULT
+value_fingerprint_next(struct bytes *rest, uint8_t out[VALUE_FINGERPRINT_SIZE])
+{
+    struct bytes in = bytes_trim(*rest);
+    ptrdiff_t blank = bytes_index(in, ' ');
+    struct bytes one = blank == BYTES_NOT_FOUND ? in : bytes_head(in, (size_t)blank);
+
+    *rest = bytes_after(in, one.size);
+    return one.size == 0 ? FAIL(CODE_GONE, "no more") : value_fingerprint(one, out);
+}

@@ -34,5 +34,8 @@ RESULT value_word(struct bytes in, const char *words, unsigned *index_out);
 enum { VALUE_FINGERPRINT_SIZE = 32 };
 RESULT
 value_fingerprint(struct bytes in, uint8_t out[VALUE_FINGERPRINT_SIZE]);
+/* The next of several that blanks part; CODE_GONE at the end. */
+RESULT
+value_fingerprint_next(struct bytes *rest, uint8_t out[VALUE_FINGERPRINT_SIZE]);
 
 #endif

@@ -596,6 +596,7 @@ void delivery_run(struct outbound *ob, struct job_id id)
     d->cfg = ob->courier;
     d->cfg.tls = client_tls_of(d->tls);
     source_take(d, source);
+    d->fingerprint = route_lane_fingerprint(&ob->cfg->routes, d->lane);
     d->login = route_lane_login(&ob->cfg->routes, d->lane);
     if (d->login != NULL && !d->login->auth_without_tls) /* without TLS it would not be said */
         d->cfg.tls = SMTP_CLIENT_TLS_REQUIRED;

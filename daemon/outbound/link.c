@@ -7,6 +7,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/config/login_file.h"
+#include "daemon/config/value.h"
 #include "smtp/base64.h"
 #include "smtp/idna.h"
 
@@ -124,6 +125,8 @@ bool link_peer_same(const struct link *l, const struct courier_peer *peer, const
 {
     if (l->level != d->tls || l->source != d->source)
         return false;
+    if (!bytes_equal(l->fingerprint, d->fingerprint))
+        return false;
     /* The host takes our mail for that of whom we logged in as. */
     if (!bytes_equal(l->credentials, d->login != NULL ? d->login->credentials : BYTES_NONE))
         return false;
@@ -173,11 +176,29 @@ static struct bytes lane_domain(const struct link *l)
     return bytes_starts(lane, BYTES("mx:")) ? bytes_after(lane, 3) : BYTES_NONE;
 }
 
+/* The host's own certificate or its authority's, or the public key of either: what TLSA records say in the same words. */
+static RESULT fingerprint_demand(const struct link *l, struct tls *tls)
+{
+    enum { AUTHORITY = 2, LEAF = 3, WHOLE = 0, PUBLIC_KEY = 1, SHA256 = 1 };
+    uint8_t octets[VALUE_FINGERPRINT_SIZE];
+    struct bytes fingerprint = {octets, sizeof octets}, rest = l->fingerprint;
+
+    TRY(tls_expect_dane(tls, l->peer.host, BYTES_NONE));
+    while (is_ok(value_fingerprint_next(&rest, octets)))
+        for (uint8_t usage = AUTHORITY; usage <= LEAF; usage++)
+            for (uint8_t selector = WHOLE; selector <= PUBLIC_KEY; selector++)
+                if (!tls_dane_add(tls, usage, selector, SHA256, fingerprint))
+                    return FAIL(CODE_REFUSED, "the fingerprint of its route cannot be used");
+    return OK;
+}
+
 /* What the handshake must prove. */
 static RESULT tls_demand(struct link *l, struct tls *tls)
 {
     struct bytes domain = lane_domain(l);
 
+    if (l->fingerprint.size > 0)
+        return fingerprint_demand(l, tls);
     if (measures_by_roots(l)) {
         bool by_domain = l->level == ROUTE_TLS_SECURE && domain.size > 0;
         return tls_expect_name(tls, by_domain ? domain : l->peer.host, by_domain);
@@ -230,7 +251,7 @@ static void session_offer(struct link *l, struct tls *tls)
     uint8_t octets[RESUMPTION_KEY_SIZE_MAX], kept[RESUMPTION_SESSION_SIZE_MAX];
     struct buf key = BUF(octets), session = BUF(kept);
 
-    if (l->tlsa != NULL || l->peer.address.family == 0 || !is_ok(session_key(l, &key)))
+    if (l->tlsa != NULL || l->fingerprint.size > 0 || l->peer.address.family == 0 || !is_ok(session_key(l, &key)))
         return;
     tls_keep_sessions(tls, on_session, l);
     if (resumption_take(&l->ob->resumption, buf_bytes(&key), loop_now(l->ob->loop), &session))
@@ -241,7 +262,7 @@ static void session_offer(struct link *l, struct tls *tls)
 static RESULT tls_make(struct link *l, struct tls **tls_out)
 {
     struct bytes name = l->peer.address.family == 0 ? BYTES_NONE : l->tlsa != NULL ? l->peer.tlsa_base : l->peer.host;
-    struct tls_context *ctx = measures_by_roots(l) ? l->ob->tls_roots : l->ob->tls;
+    struct tls_context *ctx = measures_by_roots(l) && l->fingerprint.size == 0 ? l->ob->tls_roots : l->ob->tls;
 
     *tls_out = NULL;
     if (ctx == NULL) { /* made when a peer first offers TLS: it costs each worker a megabyte */
@@ -259,7 +280,7 @@ static RESULT tls_make(struct link *l, struct tls **tls_out)
 
 const char *link_tls_proof(const struct link *l)
 {
-    return measures_by_roots(l) ? " verified" : l->dane ? " dane" : "";
+    return l->fingerprint.size > 0 ? " pinned" : measures_by_roots(l) ? " verified" : l->dane ? " dane" : "";
 }
 
 /* RFC 7672 2.2.3: asked while the connection is made, and known before the dialogue begins. */
@@ -664,6 +685,7 @@ RESULT link_dial(struct delivery *d, unsigned slot, const struct courier_peer *p
     l->address_text[text.size] = 0;
     memcpy(to.address, peer->address.octets, sizeof to.address);
     l->level = d->tls;
+    l->fingerprint = d->fingerprint;
     l->source = d->source;
     struct result r = login_make(l, d->login);
     if (is_ok(r) && d->source != NULL && !to.local)

@@ -71,6 +71,7 @@ struct link {
     struct dns_answer *tlsa;            /* records that DNSSEC vouches for; NULL: none */
     struct resolver_token tlsa_ask;     /* while tlsa_open */
     bool tlsa_open, tlsa_failed;        /* the question is out; it has no answer that can be used */
+    struct bytes fingerprint;           /* of its route: what the host is known by instead of roots; empty: none */
     bool dane;                          /* a record could be used: the peer is proved by it */
     bool connected;                     /* and waits for it */
     struct courier_peer peer;           /* views into the room */
@@ -121,6 +122,7 @@ struct delivery {
     bool ask_open[MX_ASK_COUNT_MAX];
     struct loop_timer timer;
     enum route_tls tls;
+    struct bytes fingerprint;           /* of its route */
     const struct route *login;          /* whose credentials it needs; NULL: none */
     const struct config_source *source; /* which its lane names; NULL: none */
     struct courier_config cfg;          /* the process's, with what `tls` asks for */

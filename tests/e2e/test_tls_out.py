@@ -110,6 +110,30 @@ class Out(Case):
         names = self.names(r.port, host="mx.elsewhere")
         self.table([("verify", r, names, "delivered", "verified"), ("secure", r, names, "deferred", "")])
 
+    def test_fingerprint(self):
+        """A relay known by its certificate or key, or by its authority's: no root is asked, and another one gets nothing."""
+        port, base = free_port(), self.certificate("mx.two.test")
+        leaf = openssl("x509", "-in", base + ".leaf", "-noout", "-fingerprint", "-sha256").decode().strip().partition("=")[2]
+        root = hashlib.sha256(openssl("x509", "-in", self.roots, "-outform", "DER")).hexdigest()
+        cases = [(leaf, "delivered"), (self.digest("mx.two.test"), "delivered"), (f"{'00' * 32} {leaf}", "delivered"),
+                 ("00" * 32, "deferred"), (root, "deferred")]  # its certificate is not for the relay's address
+        routes = "".join(f'route "d{i}.test" {{ via = "relay:[127.0.0.{i + 2}]:{port}" tls = "verify" '
+                         f'tls_fingerprint = "{pin}" }}\n' for i, (pin, _) in enumerate(cases))
+        self.mansio(hostname="mx.two.test", name="all", listen='tls = "opportunistic"', config="".join(
+            f'listen l{i} {{ class = "smtp" address = "127.0.0.{i + 2}:{port}" }}\n'
+            f'domain "d{i}.test" {{ deliver = "discard" }}\n' for i in range(len(cases))) +
+            f'tls {{ certificate = "{base}.pem" key = "{base}.key" }}\n')
+        m = self.mansio(name="s", config=routes)
+        m.tolerate("tls_failed")
+        for i, (pin, outcome) in enumerate(cases):
+            m.send("s@back.test", [f"u@d{i}.test"], "Subject: x\n\nx\n")
+        for i, (pin, outcome) in enumerate(cases):
+            with self.subTest(pin):
+                event = m.wait_event(outcome, to=f"u@d{i}.test")
+                if outcome == "delivered":
+                    self.assertIn("pinned", event["tls"])
+        m.queuectl("delete", "all")
+
     def test_no_tls(self):
         r = self.receiver(tls="none")
         names = self.names(r.port)

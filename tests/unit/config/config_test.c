@@ -159,6 +159,8 @@ static const struct {
     {"number over bound", "limits { recipients = 100001 }", "found '100001', expected 1 to 100000"},
     {"tiny queue", "limits { queue_size = 1K }", "queue_size: found '1K', expected at least 1048576 octets"},
     {"short fingerprint", "relay_certificates = { abcd }", "found 'abcd', expected a SHA-256 in 64 hexadecimal digits"},
+    {"fingerprint without verify", "route \"*\" { via = \"relay:[192.0.2.1]:25\" tls_fingerprint = \"ab\" }",
+        "tls_fingerprint: expected only with via"},
     {"certificate without TLS",
         "listen smtp { address = \"127.0.0.1:2525\" tls = \"none\" client_certificate = \"request\" }",
         "asks for client_certificate and has no TLS"},
