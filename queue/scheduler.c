@@ -20,6 +20,11 @@ static void save_ask(struct scheduler *s, struct lane *lane)
     link_append(&s->saves, &lane->saving);
 }
 
+static uint32_t lane_pace(const struct scheduler *s, const struct lane *lane)
+{
+    return lane->health.pace_ms > 0 ? lane->health.pace_ms : s->every->health.pace_ms;
+}
+
 static bool lane_is_suspended(const struct scheduler *s, const struct lane *lane)
 {
     return lane->health.suspended || s->every->health.suspended;
@@ -104,6 +109,8 @@ static void lane_settle(struct scheduler *s, struct lane *lane)
         place_set(s, lane, PLACE_NONE, WALLTIME_NEVER);
     } else if (backs_off) {
         place_set(s, lane, PLACE_HEAP, lane->due.ms > until.ms ? lane->due : until);
+    } else if (!walltime_reached(lane->paced_until, s->now) && lane_pace(s, lane) > 0) {
+        place_set(s, lane, PLACE_HEAP, lane->due.ms > lane->paced_until.ms ? lane->due : lane->paced_until);
     } else if (lane->in_flight >= lane_capacity(s, lane)) {
         place_set(s, lane, PLACE_NONE, WALLTIME_NEVER); /* the end of a job calls us again */
     } else if (walltime_reached(lane->due, s->now)) {
@@ -224,6 +231,7 @@ static void backoffs_set_back(struct scheduler *s, int64_t back_ms)
         if (lane->health.suspended_until.ms > back_ms)
             lane->health.suspended_until.ms -= back_ms;
         lane->health.suspended_until = walltime_min(lane->health.suspended_until, latest);
+        lane->paced_until = walltime_min(lane->paced_until, walltime_after(s->now, lane_pace(s, lane)));
         if (back_ms >= LANE_ASK_AGAIN_MS && lane->due.ms != INT64_MAX)
             lane->due =
                 walltime_min(lane->due, s->now); /* not all are times of rows: what the rows say is asked again */
@@ -307,6 +315,10 @@ void scheduler_started(struct scheduler *s, struct lane *lane, struct walltime m
     lane->due = more_due;
     if (lane->in_flight >= lane->slots)
         lane->credit = lane->slots;
+    /* A start that came a little late does not slow the next one down. */
+    if (lane_pace(s, lane) > 0)
+        lane->paced_until = walltime_after(
+            s->now.ms - lane->paced_until.ms < lane_pace(s, lane) ? lane->paced_until : s->now, lane_pace(s, lane));
     lane_settle(s, lane);
 }
 
@@ -461,6 +473,27 @@ static void lane_limit(struct scheduler *s, struct lane *lane, uint32_t slots_li
         save_ask(s, lane);
     }
     lane_settle(s, lane);
+}
+
+static void lane_pace_set(struct scheduler *s, struct lane *lane, uint32_t pace_ms)
+{
+    if (lane->health.pace_ms != pace_ms) {
+        lane->health.pace_ms = pace_ms;
+        lane->paced_until = (struct walltime){0};
+        save_ask(s, lane);
+    }
+    lane_settle(s, lane);
+}
+
+void scheduler_pace(struct scheduler *s, struct lane *lane, uint32_t pace_ms)
+{
+    lane_pace_set(s, lane != NULL ? lane : s->every, pace_ms);
+    if (lane != NULL)
+        return;
+    for (size_t i = 0; i < s->roll_count && pace_ms == 0; i++)
+        if (s->roll[i].lane != NULL)
+            lane_pace_set(s, s->roll[i].lane, 0);
+    settle_all(s);
 }
 
 void scheduler_suspend(struct scheduler *s, struct lane *lane, bool suspended)

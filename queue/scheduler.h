@@ -41,6 +41,7 @@ struct lane_health {
         slots; /* learned concurrency: up to here a restored lane starts slowly, above it carefully; 0: nothing learned */
     uint32_t slots_limit;            /* set by the operator; 0: none */
     struct walltime suspended_until; /* back-off; {0}: none */
+    uint32_t pace_ms;                /* between the starts of two jobs, set by the operator; 0: none */
     bool suspended;                  /* by the operator, until resumed */
     struct bytes last_error;
 };
@@ -49,7 +50,7 @@ enum { LANE_HEALTH_SIZE_MAX = 1024, LANE_ERROR_SIZE_MAX = 512 };
 /* Nothing that must be remembered: on SAVE the lane's row is deleted. */
 static inline bool lane_health_is_clean(const struct lane_health *health)
 {
-    return health->failures == 0 && health->slots_limit == 0 && !health->suspended;
+    return health->failures == 0 && health->slots_limit == 0 && health->pace_ms == 0 && !health->suspended;
 }
 /* `last_error` has at most LANE_ERROR_SIZE_MAX octets (the scheduler sees to it). */
 RESULT lane_health_put(struct buf *out, const struct lane_health *health);
@@ -106,6 +107,8 @@ struct bytes scheduler_lane_name(const struct lane *lane);
 void scheduler_retry_now(struct scheduler *s, struct lane *lane, struct walltime now);
 void scheduler_suspend(struct scheduler *s, struct lane *lane, bool suspended);
 void scheduler_limit(struct scheduler *s, struct lane *lane, uint32_t slots_limit);
+/* A lane's own pace counts before that of every lane. */
+void scheduler_pace(struct scheduler *s, struct lane *lane, uint32_t pace_ms);
 
 /* When tick wants to be called next; WALLTIME_NEVER: not before something happens. Not to be waited for while
  * scheduler_next still has something to say. */

@@ -34,6 +34,7 @@ struct lane {
     uint64_t hash, serial;
     size_t heap_at;
     struct walltime wake, due, idle_since;
+    struct walltime paced_until; /* by its pace nothing starts before */
     uint32_t in_flight;
     uint32_t slots;     /* now allowed, before limits */
     uint32_t threshold; /* slow start ends here */

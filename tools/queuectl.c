@@ -18,7 +18,7 @@ static const char USAGE[] =
     "  reroute FILTER LANE        send it by another next hop\n"
     "  resend ID --to ADDRESS …   a copy for who was forgotten [--cc ADDRESS …]\n"
     "  lanes [GLOB]               next hops: what works, waits, fails\n"
-    "  lanes suspend|resume LANE, lanes limit LANE concurrency=N\n"
+    "  lanes suspend|resume LANE, lanes limit LANE concurrency=N rate=N/min\n"
     "  pause|unpause accepting|delivering\n"
     "  route ADDRESS [from=SENDER]  where mail for it would go\n"
     "  stats                      sizes and counts\n"
@@ -88,7 +88,7 @@ static const struct verb verbs[] = {
     {"explain", 1, SIZE_MAX, false},
     {"trace", 1, SIZE_MAX, false},
     {"resend", 1, 1, false},
-    {"lanes", 0, 3, false},
+    {"lanes", 0, 4, false},
     {"pause", 1, 1, false},
     {"unpause", 1, 1, false},
     {"route", 1, 2, false},

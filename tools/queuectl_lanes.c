@@ -29,28 +29,60 @@ static enum tool_exit lanes_list(const struct tool *t, const char *glob)
     return exit;
 }
 
+/* `done` NULL: there is more to be told. */
 static enum tool_exit lane_tell(const struct tool *t, json_t *request, const char *done)
 {
     json_t *end;
     enum tool_exit exit = tool_ask_quietly(t, request, NULL, NULL, &end);
 
-    if (exit == TOOL_OK && t->json)
-        puts("{\"v\":1,\"done\":true}");
-    else if (exit == TOOL_OK)
-        puts(done);
+    if (exit == TOOL_OK && done != NULL)
+        puts(t->json ? "{\"v\":1,\"done\":true}" : done);
     json_decref(end);
     return exit;
 }
 
-/* "concurrency=5" or "5"; 0 or "none" lifts the limit. */
-static bool slots_read(const char *text, uint64_t *slots_out)
+/* One limit: the member of the request that it is, and its value; 0 or "none" lifts it. */
+struct limit {
+    const char *member;
+    uint64_t value;
+};
+
+/* "30/min", "0.5/s", "10/h": as milliseconds between two. */
+static bool rate_read(const char *text, uint64_t *pace_out)
+{
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = {{"/s", 1000}, {"/min", 60000}, {"/h", 3600000}};
+    char *end;
+    double rate = text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : -1, pace;
+
+    *pace_out = 0;
+    if (strcmp(text, "none") == 0 || strcmp(text, "0") == 0)
+        return true;
+    for (size_t i = 0; rate > 0 && i < COUNT_OF(units); i++) {
+        pace = units[i].ms / rate + 0.5;
+        if (strcmp(end, units[i].unit) != 0 || pace < 1 || pace > UINT32_MAX)
+            continue;
+        *pace_out = (uint64_t)pace;
+        return true;
+    }
+    return false;
+}
+
+/* "concurrency=5", "5", "rate=30/min". */
+static bool limit_read(const char *text, struct limit *limit_out)
 {
     struct bytes value = bytes_of(text);
 
+    if (bytes_starts(value, BYTES("rate="))) {
+        limit_out->member = "pace";
+        return rate_read(text + 5, &limit_out->value);
+    }
     if (bytes_starts(value, BYTES("concurrency=")))
         value = bytes_after(value, 12);
-    *slots_out = 0;
-    return bytes_equal(value, BYTES("none")) || is_ok(bytes_to_u64(value, 10000, slots_out));
+    *limit_out = (struct limit){"slots", 0};
+    return bytes_equal(value, BYTES("none")) || is_ok(bytes_to_u64(value, 10000, &limit_out->value));
 }
 
 static json_t *lane_request(const char *verb, const char *lane)
@@ -62,8 +94,12 @@ static json_t *lane_request(const char *verb, const char *lane)
 enum tool_exit tool_lanes(const struct tool *t, char *const *args, size_t count)
 {
     const char *what = count > 0 ? args[0] : NULL;
-    uint64_t slots;
-    json_t *request;
+    struct limit limits[2];
+    bool limited = count > 2 && count <= 4 && strcmp(what, "limit") == 0;
+    enum tool_exit exit = TOOL_OK;
+
+    for (size_t i = 2; limited && i < count; i++)
+        limited = limit_read(args[i], &limits[i - 2]);
 
     if (count < 2 &&
         (what == NULL || (strcmp(what, "suspend") != 0 && strcmp(what, "resume") != 0 && strcmp(what, "limit") != 0)))
@@ -72,13 +108,17 @@ enum tool_exit tool_lanes(const struct tool *t, char *const *args, size_t count)
         return tool_finish(t, lane_tell(t, lane_request("suspend", args[1]), "suspended: nothing new is sent there"));
     if (count == 2 && strcmp(what, "resume") == 0)
         return tool_finish(t, lane_tell(t, lane_request("resume", args[1]), "resumed"));
-    if (count == 3 && strcmp(what, "limit") == 0 && slots_read(args[2], &slots)) {
-        request = lane_request("limit", args[1]);
-        json_object_set_new(request, "slots", json_integer((json_int_t)slots));
-        return tool_finish(t, lane_tell(t, request, slots == 0 ? "no limit any more" : "limited"));
+    for (size_t i = 2; limited && exit == TOOL_OK && i < count; i++) {
+        json_t *request = lane_request("limit", args[1]);
+
+        json_object_set_new(request, limits[i - 2].member, json_integer((json_int_t)limits[i - 2].value));
+        exit = lane_tell(t, request, i + 1 < count ? NULL : limits[i - 2].value == 0 ? "no limit any more" : "limited");
     }
+    if (limited)
+        return tool_finish(t, exit);
     fprintf(stderr,
-        "%s: expected lanes [GLOB], lanes suspend LANE, lanes resume LANE or lanes limit LANE concurrency=N\n",
+        "%s: expected lanes [GLOB], lanes suspend LANE, lanes resume LANE or\n"
+        "lanes limit LANE [concurrency=N] [rate=N/s|N/min|N/h]\n",
         t->program);
     return TOOL_USAGE;
 }

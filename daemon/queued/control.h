@@ -9,7 +9,8 @@
  *             {"v":1,"verb":"trace","text":"Message-ID or address"}       lines {"v":1,"id":"…"}, each id once or twice
  *             {"v":1,"verb":"content","id":"…"}                           lines {"v":1,"data":"base64"}
  *             {"v":1,"verb":"metrics"}                                    one line {"v":1,"text":"Prometheus text"}
- *             {"v":1,"verb":"suspend"|"resume","lane":"…"}  {"v":1,"verb":"limit","lane":"…","slots":n}   "*": every lane
+ *             {"v":1,"verb":"suspend"|"resume","lane":"…"}  {"v":1,"verb":"limit","lane":"…","slots":n or
+ *             "pace":milliseconds between two messages}   "*": every lane
  *             {"v":1,"verb":"pause"|"unpause"}                            taking mail in
  *             {"v":1,"verb":"bans"}   {"v":1,"verb":"ban","text":"address","window":seconds}     0: until it is lifted
  *             {"v":1,"verb":"unban","text":"address or login"}
@@ -139,7 +140,8 @@ struct control {
     size_t lane_size;
     uint8_t reason[ORDER_REASON_SIZE_MAX];
     size_t reason_size;
-    uint32_t slots;
+    uint32_t slots; /* or, `paced`, milliseconds */
+    bool paced;
     uint8_t text[ADDRESS_SIZE_MAX]; /* of trace */
     size_t text_size;
 

@@ -81,6 +81,7 @@ static RESULT lane_put(const struct control *c, struct buf *out, const struct la
     TRY(json_put_field_number(out, "in_flight", view->in_flight));
     TRY(json_put_field_number(out, "slots", view->slots));
     TRY(json_put_field_number(out, "slots_limit", health->slots_limit));
+    TRY(json_put_field_number(out, "pace_ms", health->pace_ms));
     TRY(json_put_field_number(out, "next", view->first_due.ms == INT64_MAX ? 0 : control_seconds(view->first_due)));
     TRY(json_put_field_number(out, "backoff_until", control_seconds(health->suspended_until)));
     TRY(json_put_field_number(out, "failures", health->failures));
@@ -164,7 +165,8 @@ enum step control_lane_order_step(struct control *c, struct walltime now)
     if (c->verb == CONTROL_PAUSE || c->verb == CONTROL_UNPAUSE)
         r = p->pause_accepting(p->context, c->verb == CONTROL_PAUSE, now);
     else
-        r = p->lane_order(p->context, (struct bytes){c->lane, c->lane_size}, orders[c->verb], c->slots, now);
+        r = p->lane_order(p->context, (struct bytes){c->lane, c->lane_size},
+            c->verb == CONTROL_LIMIT && c->paced ? LANE_ORDER_PACE : orders[c->verb], c->slots, now);
     if (is_ok(r))
         c->lines = 1;
     else

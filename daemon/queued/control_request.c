@@ -120,7 +120,8 @@ static bool filter_read(struct control *c, const json_t *request)
 /* text, slots. */
 static bool words_read(struct control *c, const json_t *request)
 {
-    const json_t *text = json_object_get(request, "text"), *slots = json_object_get(request, "slots");
+    const json_t *text = json_object_get(request, "text"), *slots = json_object_get(request, "slots"),
+                 *pace = json_object_get(request, "pace");
 
     if (text != NULL && (json_string_length(text) == 0 || json_string_length(text) > sizeof c->text)) {
         control_refuse(c, "usage", "expected an address, a Message-ID or a login");
@@ -131,7 +132,13 @@ static bool words_read(struct control *c, const json_t *request)
         control_refuse(c, "usage", "a limit is 0 (none) to 10000 connections");
         return false;
     }
-    c->slots = (uint32_t)json_integer_value(slots);
+    if (pace != NULL && (slots != NULL || !json_is_integer(pace) || json_integer_value(pace) < 0 ||
+                            json_integer_value(pace) > UINT32_MAX)) {
+        control_refuse(c, "usage", "a pace is a number of milliseconds, 0 for none, beside no slots");
+        return false;
+    }
+    c->paced = pace != NULL;
+    c->slots = (uint32_t)json_integer_value(c->paced ? pace : slots);
     if (text != NULL) {
         c->text_size = json_string_length(text);
         memcpy(c->text, json_string_value(text), c->text_size);

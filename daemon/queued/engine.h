@@ -96,7 +96,8 @@ RESULT engine_order(struct engine *e, const struct order *order, const struct or
     struct walltime now, uint32_t *count_out);
 /* Makes one portion of the lane's recipients due now; more_out: call again. At the end its back-off is over. */
 RESULT engine_retry_lane(struct engine *e, struct bytes lane, struct walltime now, uint32_t *count_out, bool *more_out);
-/* The operator's word about a lane ("*": every one, also those to come); kept over restarts. `slots` of LIMIT: 0 lifts it. */
+/* The operator's word about a lane ("*": every one, also those to come); kept over restarts. `slots` of LIMIT: 0 lifts it;
+ * of PACE: the milliseconds between two starts, 0 lifts it. */
 RESULT engine_lane_order(
     struct engine *e, struct bytes name, enum lane_order order, uint32_t slots, struct walltime now);
 /* New mail is answered 452 until it is lifted, over restarts too. */

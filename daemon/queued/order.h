@@ -19,7 +19,7 @@ enum order_kind {
     ORDER_UNDO,    /* of a deletion or bounce whose window is open: as it was before, due now unless it was held */
 };
 
-enum lane_order { LANE_ORDER_SUSPEND, LANE_ORDER_RESUME, LANE_ORDER_LIMIT };
+enum lane_order { LANE_ORDER_SUSPEND, LANE_ORDER_RESUME, LANE_ORDER_LIMIT, LANE_ORDER_PACE };
 
 struct order {
     enum order_kind kind;

@@ -432,6 +432,8 @@ RESULT engine_lane_order(
     }
     if (order == LANE_ORDER_LIMIT)
         scheduler_limit(e->scheduler, lane, slots);
+    else if (order == LANE_ORDER_PACE)
+        scheduler_pace(e->scheduler, lane, slots);
     else
         scheduler_suspend(e->scheduler, lane, order == LANE_ORDER_SUSPEND);
     TRY(dispatch_saves(e, now));

@@ -100,13 +100,13 @@ class Verbs(Case):
         self.ran = set()
         id = self.m.send("a@here.test", ["b@one.test"], "Subject: x\n\nx\n")
         steps = [("release", id), ("hold", id), ("lanes", "suspend", "mx:x"), ("lanes", "resume", "mx:x"),
-                 ("lanes", "limit", "mx:x", "2"), ("pause", "accepting"), ("unpause", "accepting"), ("reroute", id, "local"),
+                 ("lanes", "limit", "mx:x", "concurrency=2", "rate=0.5/h"), ("pause", "accepting"), ("unpause", "accepting"), ("reroute", id, "local"),
                  ("delete", id), ("undo", id), ("--now", "delete", id)]
         self.ctl("lanes", "suspend", "all")
         for step in steps:
             self.ctl(*step)
         events = self.m.events("control")
-        self.assertEqual(["suspend", "release", "hold", "suspend", "resume", "limit", "pause", "unpause", "reroute", "delete",
+        self.assertEqual(["suspend", "release", "hold", "suspend", "resume", "limit", "limit", "pause", "unpause", "reroute", "delete",
                           "undo", "delete"], [e["command"] for e in events])
         self.assertEqual({os.getuid()}, {int(e["uid"]) for e in events})
 

@@ -784,6 +784,38 @@ static void names_have_bounds(void **state)
     scheduler_free(&s);
 }
 
+/* A pace lets one job start in so much time, whatever the slots, and a late start is made up for. */
+static void a_pace(void **state)
+{
+    struct scheduler_config cfg = {
+        .lane_slots_max = 10, .slots_max = 100, .backoff = {.step_count = 1, .steps_ms = {60000}}};
+    struct scheduler *s = scheduler_new(&cfg, 1);
+    struct scheduler_action action;
+    struct walltime now = {1000000};
+    unsigned started = 0;
+
+    (void)state;
+    assert_int_equal(scheduler_lane_due(s, BYTES("mx:a"), now).code, CODE_OK);
+    scheduler_pace(s, scheduler_lane_find(s, BYTES("mx:a")), 2000);
+    for (; now.ms < 1000000 + 60000; now.ms += 70) {
+        scheduler_tick(s, now);
+        while (scheduler_next(s, &action)) {
+            if (action.kind != SCHEDULER_RUN)
+                continue;
+            started++;
+            scheduler_started(s, action.lane, now);
+            scheduler_finished(s, action.lane, now, LANE_OK, BYTES_NONE);
+        }
+    }
+    assert_int_equal(started, 30);
+    now.ms -= 3600000; /* the clock is set back: no longer than the pace is waited */
+    scheduler_tick(s, now);
+    assert_true(scheduler_deadline(s).ms <= now.ms + 2000);
+    scheduler_pace(s, NULL, 0);
+    scheduler_tick(s, now);
+    scheduler_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -809,6 +841,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_jumps_stretches_no_back_off),
         cmocka_unit_test(each_failed_allocation_is_an_answer),
         cmocka_unit_test(names_have_bounds),
+        cmocka_unit_test(a_pace),
     };
     return cmocka_run_group_tests_name("queue/scheduler", tests, NULL, NULL);
 }
