@@ -249,6 +249,7 @@ static void inbound_fini(struct inbound_process *ip)
             loop_turn(in->loop, false); /* closing handles close */
     }
     conn_room_free(&in->room);
+    loop_timer_stop(in->loop, &in->telling);
     depot_free(&in->depot);
     clerk_free(&in->clerk);
     mem_free(in->bans);

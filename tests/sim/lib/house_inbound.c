@@ -84,6 +84,7 @@ void house_kill_inbound(unsigned which)
     inquiry_free(&p->in.inquiry);
     clerk_free(&p->in.clerk);
     census_close(&p->in.census);
+    loop_timer_stop(p->loop, &p->in.telling);
     loop_free(&p->loop);
     world_timer_set(&p->restart, world.now_ms + world_between(50, 5000));
 }
