@@ -21,7 +21,8 @@
 
 enum {
     EXCHANGES_MAX = 16384, /* of one inbound process */
-    JOBS_MAX = 64,         /* waiting for a thread or on it: a few seconds of work */
+    BUSY_MS = 1000,
+    JOBS_MAX = 64, /* waiting for a thread or on it: a few seconds of work */
     THREADS_MAX = 4,
     CLIENT_SIZE_MAX = 64,
     NONCE_OCTETS = 18,
@@ -62,6 +63,7 @@ struct seat {
     bool secured; /* over TLS */
     struct job *job;
     struct loop_timer timer;
+    enum auth_outcome late; /* what is said when it is over */
     uint8_t client_room[CLIENT_SIZE_MAX];
     struct buf client;
     struct exchange x;
@@ -93,7 +95,18 @@ static void seat_end(struct seat *seat, enum auth_outcome outcome, struct bytes 
 
 static void on_delay_over(void *ctx)
 {
-    seat_end(ctx, AUTH_BAD, BYTES_NONE);
+    struct seat *seat = ctx;
+
+    seat_end(seat, seat->late, BYTES_NONE);
+}
+
+static void seat_end_later(struct seat *seat, enum auth_outcome outcome, int64_t delay_ms)
+{
+    struct loop *loop = seat->desk->auth->loop;
+
+    seat->late = outcome;
+    seat->timer = (struct loop_timer){.fn = on_delay_over, .ctx = seat};
+    loop_timer_set(loop, &seat->timer, instant_after(loop_now(loop), delay_ms));
 }
 
 static void seat_failed(struct seat *seat, const char *why)
@@ -114,8 +127,7 @@ static void seat_failed(struct seat *seat, const char *why)
                                                   .client = buf_bytes(&seat->client)}});
     if (shut.ms > now.ms)
         LOG(LOGIN_SHUT_OUT, LOG_TEXT("client", buf_bytes(&seat->client)), LOG_NUM("for_s", (shut.ms - now.ms) / 1000));
-    seat->timer = (struct loop_timer){.fn = on_delay_over, .ctx = seat};
-    loop_timer_set(a->loop, &seat->timer, instant_after(now, delay));
+    seat_end_later(seat, AUTH_BAD, delay);
 }
 
 /* --- hashes --- */
@@ -199,7 +211,8 @@ static void password_ask(struct seat *seat)
 
     if (job == NULL || !guard_begin(&a->guard, seat->block, loop_now(a->loop))) {
         mem_free(job);
-        seat_end(seat, AUTH_BUSY, BYTES_NONE);
+        explicit_bzero(seat->x.password_room, sizeof seat->x.password_room);
+        seat_end_later(seat, AUTH_BUSY, BUSY_MS); /* said at once, it would only be asked again at once */
         return;
     }
     *job = (struct job){.auth = a, .seat = seat, .block = seat->block};
