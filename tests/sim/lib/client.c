@@ -2,11 +2,11 @@
 
 #include <stdarg.h>
 
-#include "tests/sim/lib/house.h"
+#include "tests/sim/lib/client_letter.h"
 #include "tests/sim/lib/kin.h"
 #include "tests/sim/lib/login.h"
 
-enum { CLIENT_PATIENCE_MS = 90 * MINUTE, RCPTS_MAX = 200, BDAT_CHUNK = 20000 };
+enum { CLIENT_PATIENCE_MS = 90 * MINUTE, BDAT_CHUNK = 20000 };
 
 enum client_state {
     CLIENT_GREETING,
@@ -61,183 +61,10 @@ size_t client_count(void)
     return clients_open;
 }
 
-/* --- letters --- */
-
-/* aliases_from: with which alias the letter begins, so that it names none twice. */
-static void address_any(char *out, size_t room, uint32_t n, bool stranger, uint32_t aliases_from)
-{
-    static const char *const kinds[] = {"ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "grey",
-        "grey", "no", "no", "full", "flaky", "never", "forbid"};
-    const struct domain *d;
-
-    do
-        d = &places.domains[world_below(places.domain_count)];
-    while ((d->kind != DOMAIN_MX && d->kind != DOMAIN_IMPLICIT && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL &&
-               world_chance(850)) ||
-           (stranger && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL && world_chance(900)));
-    if (d->kind != DOMAIN_LOCAL)
-        (void)snprintf(out, room, "%s%u@%s", kinds[world_below(COUNT_OF(kinds))], n, d->name);
-    else if (world_chance(400))
-        (void)snprintf(out, room, "ok%u@%s", n, d->name);
-    else
-        kin_address(n + aliases_from, out, room);
-}
-
-static void sender_any(char *out, size_t room)
-{
-    static const char *const kinds[] = {"ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "grey", "no", "full"};
-    const struct domain *d;
-
-    if (world_chance(80)) {
-        out[0] = 0;
-        return;
-    }
-    do
-        d = &places.domains[world_below(places.domain_count)];
-    while (d->kind != DOMAIN_MX && d->kind != DOMAIN_HOME && d->kind != DOMAIN_LOCAL &&
-           !(d->kind == DOMAIN_GONE && world_chance(100)));
-    if (d->kind == DOMAIN_LOCAL)
-        (void)snprintf(out, room, "oks%u@%s", (unsigned)world_below(9), d->name);
-    else
-        (void)snprintf(out, room, "%ss%u@%s", kinds[world_below(COUNT_OF(kinds))], (unsigned)world_below(9), d->name);
-}
-
-static uint32_t rcpt_count_any(void)
-{
-    uint64_t pick = world_below(100);
-
-    return (uint32_t)(pick < 55   ? 1
-                      : pick < 85 ? world_between(2, 5)
-                      : pick < 97 ? world_between(6, 30)
-                                  : world_between(31, RCPTS_MAX));
-}
-
-static size_t size_any(void)
-{
-    uint64_t pick = world_below(1000);
-
-    return (size_t)(pick < 930   ? world_between(0, 2500)
-                    : pick < 985 ? world_between(2500, 70000)
-                                 : world_between(262000, 700000));
-}
-
-/* Lines of every shape; never a bare CR or LF. */
-static void body_fill(struct heap_buf *b, size_t size, bool eight_bit)
-{
-    static const char *const lines[] = {"", ".", "..", ".leading dot", "plain words", "From the start", "-- ", "a\tb",
-        " leading space", "QUIT", "DATA", ". ", "=3D"};
-    char line[1200];
-
-    while (size > 0) {
-        size_t length;
-        if (world_chance(300)) {
-            const char *text = lines[world_below(COUNT_OF(lines))];
-            length = strlen(text);
-            memcpy(line, text, length);
-        } else {
-            length = (size_t)world_below(world_chance(980) ? 90 : 1100);
-            memset(line, 'a' + (int)world_below(26), length);
-            if (eight_bit && length > 3)
-                memcpy(line, "\xc3\xa4", 2);
-        }
-        heap_buf_put(b, (struct bytes){(const uint8_t *)line, length});
-        heap_buf_put(b, BYTES("\r\n"));
-        size = size > length + 2 ? size - length - 2 : 0;
-    }
-}
-
-/* What may never be taken: the end of a message is CRLF . CRLF and nothing else. */
-static void body_spoil(struct letter *l)
-{
-    static const char *const evil[] = {"bare\nline\r\n", "bare\rreturn\r\n", "\n.\r\nMAIL FROM:<evil@d0.test>\r\n",
-        "x\n.\nRCPT TO:<evil@d0.test>\r\n", "\r.\r\nQUIT\r\n", "a\r\n.\nb\r\n", "a\r\r\nb\r\n"};
-
-    world_fault(FAULT_CLIENT_BARE_LF);
-    l->must_fail = true;
-    heap_buf_put(&l->body, bytes_of(evil[world_below(COUNT_OF(evil))]));
-}
-
-/* Some of those who stand for nobody else are named in Bcc, and in no other field; the rest in To. */
-static void recipients_write(struct letter *l)
-{
-    unsigned chance = world_chance(500) ? 0 : 400;
-    struct heap_buf to = {0}, bcc = {0};
-
-    for (uint32_t i = 0; i < l->rcpt_count; i++) {
-        struct fate *f = &l->fates[i];
-        f->blind = !f->expands && world_chance(chance);
-        struct heap_buf *field = f->blind ? &bcc : &to;
-        heap_buf_put_text(field, "%s%s", field->size > 0 ? ",\r\n " : f->blind ? "Bcc: " : "To: ", f->address);
-    }
-    if (bcc.size > 0)
-        world_fault(FAULT_CLIENT_BLIND);
-    for (unsigned i = 0, first = world_chance(500); i < 2; i++) {
-        struct heap_buf *field = i == first ? &bcc : &to;
-        heap_buf_put(&l->body, heap_buf_bytes(field));
-        heap_buf_put(&l->body, field->size > 0 ? BYTES("\r\n") : BYTES_NONE);
-    }
-    heap_buf_free(&to);
-    heap_buf_free(&bcc);
-}
-
-static void letter_write(struct letter *l, bool addressed, bool eight_bit)
-{
-    heap_buf_put_text(&l->body, "From: <%s>\r\nSubject: letter %u\r\n", l->from, l->number);
-    if (addressed)
-        recipients_write(l);
-    if (!l->submitted || world_chance(700))
-        heap_buf_put_text(&l->body, "Message-ID: <%u@sim.test>\r\n", l->number);
-    if (l->submitted && world_chance(300))
-        heap_buf_put_text(&l->body, "Date: Tue, 1 Jan 2026 00:00:00 +0000\r\n");
-    heap_buf_put_text(&l->body, "X-Sim: %u\r\n", l->number);
-    if (world_chance(200))
-        heap_buf_put_text(&l->body, "Received: from somewhere by elsewhere;\r\n\tTue, 1 Jan 2026 00:00:00 +0000\r\n");
-    heap_buf_put_text(&l->body, "\r\nBODY-MARK-%u\r\n", l->number);
-    body_fill(&l->body, size_any(), eight_bit);
-    if (world_chance(40))
-        body_spoil(l);
-}
-
 /* May send to nobody but us. */
 static bool is_foreign(const struct client *c)
 {
     return c->stranger && !c->logged_in;
-}
-
-static struct letter *letter_any(const struct client *c, bool *eight_bit_out)
-{
-    static const uint8_t notifies[] = {0, 0, 0, 0, DSN_NOTIFY_NEVER, DSN_NOTIFY_FAILURE, DSN_NOTIFY_SUCCESS,
-        DSN_NOTIFY_DELAY, DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE | DSN_NOTIFY_DELAY};
-    uint32_t count = rcpt_count_any();
-    bool stranger = is_foreign(c);
-    char from[80];
-
-    sender_any(from, sizeof from);
-    struct letter *l = ledger_letter(from, count);
-    bool dsn = world_chance(300);
-    uint32_t aliases_from = (uint32_t)world_below(30);
-    for (uint32_t i = 0; i < count; i++) {
-        struct fate *f = &l->fates[i];
-        address_any(f->address, sizeof f->address, i, stranger, aliases_from);
-        f->notify = dsn ? notifies[world_below(COUNT_OF(notifies))] : 0;
-        if (dsn && world_chance(400))
-            (void)snprintf(f->orcpt, sizeof f->orcpt, "first+name@old.test");
-        f->expands =
-            domain_of(bytes_of(f->address))->kind == DOMAIN_LOCAL && kin_ask(bytes_of(f->address)) == KIN_ALIAS;
-    }
-    if (dsn && world_chance(400))
-        l->envid = "QQ=31+x";
-    if (dsn && world_chance(500))
-        l->ret = world_chance(500) ? DSN_RET_HDRS : DSN_RET_FULL;
-    *eight_bit_out = world_chance(150);
-    l->client = c->number;
-    l->submitted = c->door != DOOR_RELAY;
-    if (l->submitted) {
-        world_fault(FAULT_CLIENT_SUBMITTED);
-        l->sender = c->logged_in ? login_sender(bytes_of(c->login.user)) : NULL;
-    }
-    letter_write(l, c->door != DOOR_SUBMISSIONS && world_chance(400), *eight_bit_out);
-    return l;
 }
 
 /* --- the end --- */
@@ -397,7 +224,7 @@ static void send_soon(struct client *c)
 
 /* --- the dialogue --- */
 
-static void say_mail(struct client *c, bool eight_bit)
+static void say_mail(struct client *c)
 {
     struct letter *l = c->letter;
     char ret[40] = "", envid[60] = "", size[40] = "";
@@ -408,7 +235,8 @@ static void say_mail(struct client *c, bool eight_bit)
         (void)snprintf(envid, sizeof envid, " ENVID=QQ+3D31+2Bx");
     if (world_chance(500))
         (void)snprintf(size, sizeof size, " SIZE=%zu", l->body.size);
-    say(c, "MAIL FROM:<%s>%s%s%s%s", l->from, size, eight_bit ? " BODY=8BITMIME" : "", ret, envid);
+    say(c, "MAIL FROM:<%s>%s%s%s%s%s", l->from, size, l->eight_bit ? " BODY=8BITMIME" : "", l->utf8 ? " SMTPUTF8" : "",
+        ret, envid);
 }
 
 static void say_rcpt(struct client *c, const struct fate *f)
@@ -435,15 +263,16 @@ static void say_content(struct client *c)
 
 static void mail_begin(struct client *c)
 {
-    bool eight_bit;
-
     c->letters_left--;
-    c->letter = letter_any(c, &eight_bit);
+    c->letter = letter_any(&(struct letter_plan){.foreign = is_foreign(c),
+        .client = c->number,
+        .door = c->door,
+        .sender = c->logged_in ? login_sender(bytes_of(c->login.user)) : NULL});
     c->bdat = world_chance(250);
     c->rcpt_at = c->rcpt_ok = 0;
     c->content_dropped = false;
     wire_make(c);
-    say_mail(c, eight_bit);
+    say_mail(c);
     c->state = CLIENT_MAIL;
     if (c->pipelines) {
         for (uint32_t i = 0; i < c->letter->rcpt_count; i++)

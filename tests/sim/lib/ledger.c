@@ -173,6 +173,13 @@ static bool header_value(struct bytes content, struct bytes name, struct bytes *
     return false;
 }
 
+struct bytes header_of(struct bytes content)
+{
+    ptrdiff_t end = bytes_find(content, BYTES("\r\n\r\n"));
+
+    return end < 0 ? content : bytes_head(content, (size_t)end);
+}
+
 struct letter *letter_of_content(struct bytes content)
 {
     struct bytes value;
@@ -292,6 +299,11 @@ struct receipt *ledger_take(const struct seen *seen)
     content_check_converted(l, seen->content, seen->host->name);
     if (bytes_has_8bit(seen->content) && !seen->eight_bit_offered)
         world_wrong("letter %u: 8-bit text to %s, which does not take it", l->number, seen->host->name);
+    if (bytes_has_8bit(bytes_after(seen->content, header_of(seen->content).size)) && !seen->eight_bit_said &&
+        seen->eight_bit_offered)
+        world_wrong("letter %u: 8-bit text came to %s without BODY=8BITMIME", l->number, seen->host->name);
+    if (bytes_has_8bit(header_of(seen->content)) && !seen->utf8_said)
+        world_wrong("letter %u: its header came to %s without SMTPUTF8", l->number, seen->host->name);
     for (uint32_t i = 0; i < seen->rcpt_count; i++) {
         struct fate *f = letter_fate(l, bytes_of(seen->rcpts[i].address));
         if (i > 0 && seen->host->lmtp)
@@ -604,6 +616,11 @@ uint32_t ledger_open_letters(void)
     return count;
 }
 
+static bool is_refused_for_utf8(const struct letter *l, const struct fate *f)
+{
+    return l->utf8 && f->failed && !domain_takes_utf8(domain_of(bytes_of(f->address)));
+}
+
 static void fate_close(const struct letter *l, const struct fate *f, bool drained)
 {
     bool has_sender = l->from[0] != 0 && !l->is_dsn;
@@ -629,8 +646,10 @@ static void fate_close(const struct letter *l, const struct fate *f, bool draine
     if (success != (f->delivered && wants_success && !f->copy_dsn ? 1 : 0))
         world_wrong("letter %u, %s: its delivery was told %u times", l->number, f->address, success);
     if (f->failed && !f->bounced && !f->rerouted && bytes_starts(bytes_of(f->address), BYTES("ok")) &&
-        domain_is_steady(domain_of(bytes_of(f->address))))
+        domain_is_steady(domain_of(bytes_of(f->address))) && !is_refused_for_utf8(l, f))
         world_wrong("letter %u, %s: failed although its host is well", l->number, f->address);
+    if (is_refused_for_utf8(l, f))
+        world_fault(FAULT_UTF8_REFUSED);
     ledger.recipients += f->accepted;
 }
 

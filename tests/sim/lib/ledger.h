@@ -78,6 +78,8 @@ struct letter {
     uint32_t fate_count; /* those of the envelope, then those that expansion brought */
     uint32_t rcpt_count;
     uint32_t client;    /* whose letter it is */
+    bool eight_bit;     /* BODY=8BITMIME */
+    bool utf8;          /* SMTPUTF8: its header is UTF-8, its addresses may be */
     bool submitted;     /* its header is completed, and its Bcc does not leave */
     const char *sender; /* the field that is to be added; NULL: none */
     bool whole;         /* the client has sent all of it */
@@ -103,7 +105,7 @@ struct seen {
     const struct seen_rcpt *rcpts;
     uint32_t rcpt_count;
     struct bytes content;
-    bool dsn_offered, eight_bit_offered;
+    bool dsn_offered, eight_bit_offered, eight_bit_said, utf8_said;
 };
 
 /* Why there is a second copy; the first that holds. */

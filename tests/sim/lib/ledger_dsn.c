@@ -212,6 +212,9 @@ static void dsn_read(struct message_id id)
         world_wrong("a notification has a sender");
     for (uint64_t at = 0; is_ok(store_body_get(ledger.store, id, at, 65536, &piece)); at += piece.size)
         heap_buf_put(&l->body, piece);
+    l->utf8 = bytes_has_8bit(header_of(heap_buf_bytes(&l->body)));
+    if (bytes_has_8bit(heap_buf_bytes(&l->body)))
+        world_fault(FAULT_DSN_UTF8);
     struct letter *about = about_letter(heap_buf_bytes(&l->body));
     if (about == NULL)
         world_wrong("a notification about nothing");

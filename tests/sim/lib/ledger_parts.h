@@ -19,6 +19,7 @@ bool fate_has_row(const struct fate *f, const struct recipient *rcpt);
 const char *fate_sender(const struct letter *l, const struct fate *f);
 /* Marks what the store holds of it. Inside a read. */
 void letter_rows(struct letter *l);
+struct bytes header_of(struct bytes content);
 struct letter *letter_of_content(struct bytes content);
 /* The content as it was sent, at a host (or mailbox) that is called so. */
 void content_check(const struct letter *l, struct bytes content, const char *where);

@@ -144,6 +144,14 @@ bool domain_is_steady(const struct domain *d)
     return true;
 }
 
+bool domain_takes_utf8(const struct domain *d)
+{
+    for (unsigned i = 0; i < d->host_count; i++)
+        if (!d->hosts[i]->no_ehlo && (d->hosts[i]->offers & SMTP_EXT_SMTPUTF8) != 0)
+            return true;
+    return d->kind == DOMAIN_LOCAL;
+}
+
 /* --- DNS --- */
 
 static bool is_steady_host(struct bytes name)

@@ -72,6 +72,9 @@ bool domain_has_host(const struct domain *d, const struct host *h);
 /* Mail for it cannot be delayed by anything but ourselves. */
 bool domain_is_steady(const struct domain *d);
 
+/* A host of it takes SMTPUTF8, or its mail stays here. */
+bool domain_takes_utf8(const struct domain *d);
+
 void places_dns(struct bytes name, enum dns_type type, struct dns_answer *answer_out, int64_t *after_ms_out);
 enum dial_fate places_dial_fate(const struct conn_dial *to, int64_t *after_ms_out);
 struct host *places_host_at(const struct conn_dial *to);

@@ -206,7 +206,7 @@ static void transaction_end(struct sink *s)
     s->in_mail = false;
     s->rcpt_count = 0;
     s->body.size = 0;
-    s->body_8bit_said = s->utf8_said = s->bdat_refused = false;
+    s->bdat_refused = false;
 }
 
 static void on_ehlo(struct sink *s)
@@ -283,8 +283,6 @@ static void on_mail(struct sink *s, struct bytes rest)
     }
     s->transactions++;
     s->in_mail = true;
-    s->body_8bit_said = bytes_find(parameters, BYTES("BODY=8BITMIME")) >= 0;
-    s->utf8_said = bytes_find(parameters, BYTES("SMTPUTF8")) >= 0;
     reply_after(s, think(), "250 2.1.0 sender ok");
 }
 
@@ -350,7 +348,9 @@ static void content_taken(struct sink *s, unsigned replies)
         .rcpt_count = s->rcpt_count,
         .content = heap_buf_bytes(&s->body),
         .dsn_offered = offered(s, SMTP_EXT_DSN),
-        .eight_bit_offered = offered(s, SMTP_EXT_8BITMIME)});
+        .eight_bit_offered = offered(s, SMTP_EXT_8BITMIME),
+        .eight_bit_said = s->body_8bit_said,
+        .utf8_said = s->utf8_said});
     for (struct receipt *r = s->receipt; r != NULL; r = r->mate)
         r->open = s;
     if (s->garbled)
@@ -473,7 +473,11 @@ static void on_line(struct sink *s, struct bytes line)
         world_wrong("%s: a command before its turn: %.*s", s->host->name, BYTES_ARG(line));
     s->after_group = bytes_starts(line, BYTES("MAIL")) || bytes_starts(line, BYTES("RCPT")) ||
                      bytes_starts(line, BYTES("RSET")) || bytes_starts(line, BYTES("BDAT"));
-    if (bytes_has_8bit(line) && !s->utf8_said && bytes_find(line, BYTES("SMTPUTF8")) < 0)
+    if (bytes_starts(line, BYTES("MAIL FROM:"))) { /* for all that follows, whatever becomes of MAIL itself */
+        s->body_8bit_said = bytes_find(line, BYTES(" BODY=8BITMIME")) >= 0;
+        s->utf8_said = bytes_find(line, BYTES(" SMTPUTF8")) >= 0;
+    }
+    if (bytes_has_8bit(line) && !s->utf8_said)
         world_wrong("%s: 8-bit text in a command without SMTPUTF8", s->host->name);
     if (line.size > 2048)
         world_wrong("%s: a line of %zu octets", s->host->name, line.size);
