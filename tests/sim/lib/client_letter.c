@@ -178,6 +178,8 @@ struct letter *letter_any(const struct letter_plan *plan)
         world_fault(FAULT_CLIENT_SUBMITTED);
         l->sender = plan->sender;
     }
-    letter_write(l, plan->door != DOOR_SUBMISSIONS && world_chance(400));
+    bool addressed = world_chance(400);
+    l->split = addressed && plan->door == DOOR_SUBMISSIONS;
+    letter_write(l, addressed);
     return l;
 }

@@ -220,7 +220,7 @@ static void letter_expect(struct letter *l, const char *verb)
 {
     for (uint32_t i = 0; i < l->fate_count; i++) {
         struct fate *f = &l->fates[i];
-        if (!f->accepted || fate_is_resolved(f))
+        if (!f->accepted || f->part != 0 || fate_is_resolved(f))
             continue;
         f->delete_asked = strcmp(verb, "undo") == 0 ? false : f->delete_asked || strcmp(verb, "delete") == 0;
         f->bounced = f->bounced || strcmp(verb, "bounce") == 0;

@@ -55,18 +55,63 @@ struct fate *letter_fate(struct letter *l, struct bytes address)
     struct fate *found = NULL;
 
     for (uint32_t i = 0; i < l->fate_count; i++)
-        if (bytes_equal_nocase(bytes_of(l->fates[i].address), address) && (found == NULL || found->expands))
+        if (l->fates[i].part == 0 && bytes_equal_nocase(bytes_of(l->fates[i].address), address) &&
+            (found == NULL || found->expands))
             found = &l->fates[i];
     return found;
 }
 
+/* A copy for one blind recipient takes his fate over, once it is known who he is. */
+static void part_claim(struct letter *part, struct bytes address)
+{
+    struct letter *l = part->part_of == 0 ? NULL : ledger.letters[part->part_of];
+    struct fate *f = l == NULL || part->fate_count > 0 ? NULL : letter_fate(l, address);
+
+    if (f == NULL)
+        return;
+    if (!f->blind)
+        world_wrong("letter %u, %s: a copy of his own although he is not blind", l->number, f->address);
+    part->fates = world_take(sizeof *part->fates);
+    part->fates[0] = *f;
+    part->fate_count = part->rcpt_count = 1;
+    f->part = part->number;
+}
+
+/* One more of the messages that a letter became. */
+static struct letter *part_new(struct letter *l)
+{
+    struct letter *part = ledger_letter_new(l->from, 0);
+
+    part->part_of = l->number;
+    part->split = part->submitted = part->whole = true;
+    part->utf8 = l->utf8;
+    part->eight_bit = l->eight_bit;
+    part->envid = l->envid;
+    part->ret = l->ret;
+    part->sender = l->sender;
+    part->must_fail = l->must_fail;
+    heap_buf_put(&part->body, heap_buf_bytes(&l->body));
+    world_fault(FAULT_SPLIT_COPY);
+    return part;
+}
+
+/* Whose copy this is: what names a blind recipient is his own. */
+struct letter *part_of_content(struct letter *l, struct bytes address, struct bytes content)
+{
+    for (uint32_t i = 0; l->split && i < l->rcpt_count && header_names_bcc(content); i++)
+        if (l->fates[i].part != 0 && bytes_equal_nocase(bytes_of(l->fates[i].address), address))
+            return ledger.letters[l->fates[i].part];
+    return l;
+}
+
 struct fate *letter_fate_n(struct letter *l, uint32_t n, struct bytes address)
 {
+    part_claim(l, address);
     for (uint32_t i = 0; i < l->fate_count; i++)
         if (l->fates[i].has_n && l->fates[i].n == n)
             return &l->fates[i];
     for (uint32_t i = 0; i < l->fate_count; i++)
-        if (!l->fates[i].has_n && bytes_equal_nocase(bytes_of(l->fates[i].address), address))
+        if (!l->fates[i].has_n && l->fates[i].part == 0 && bytes_equal_nocase(bytes_of(l->fates[i].address), address))
             return &l->fates[i];
     return NULL;
 }
@@ -83,6 +128,9 @@ bool fate_is_resolved(const struct fate *f)
 
 void ledger_told(struct letter *l, enum letter_told told, unsigned code)
 {
+    for (uint32_t i = l->number + 1; l->split && l->part_of == 0 && i <= ledger.letter_count; i++)
+        if (ledger.letters[i]->part_of == l->number)
+            ledger_told(ledger.letters[i], told, code);
     l->told = told;
     if (told == TOLD_YES && l->must_fail)
         world_wrong("letter %u may not be taken, but was answered %u", l->number, code);
@@ -91,9 +139,10 @@ void ledger_told(struct letter *l, enum letter_told told, unsigned code)
     if (told == TOLD_YES && !l->committed)
         world_wrong("letter %u was answered %u before it was durable", l->number, code);
     for (uint32_t i = 0; told == TOLD_YES && l->absent && i < l->fate_count; i++)
-        if (l->fates[i].accepted && domain_of(bytes_of(l->fates[i].address))->kind != DOMAIN_DISCARDED)
+        if (l->fates[i].accepted && l->fates[i].part == 0 &&
+            domain_of(bytes_of(l->fates[i].address))->kind != DOMAIN_DISCARDED)
             world_wrong("letter %u was answered %u, and was not in the queue when queued said so", l->number, code);
-    ledger.accepted += told == TOLD_YES;
+    ledger.accepted += told == TOLD_YES && l->part_of == 0;
 }
 
 /* --- what hosts say --- */
@@ -305,6 +354,7 @@ struct receipt *ledger_take(const struct seen *seen)
     if (bytes_has_8bit(header_of(seen->content)) && !seen->utf8_said)
         world_wrong("letter %u: its header came to %s without SMTPUTF8", l->number, seen->host->name);
     for (uint32_t i = 0; i < seen->rcpt_count; i++) {
+        l = part_of_content(l, bytes_of(seen->rcpts[i].address), seen->content);
         struct fate *f = letter_fate(l, bytes_of(seen->rcpts[i].address));
         if (i > 0 && seen->host->lmtp)
             own = own->mate = receipt_new();
@@ -318,6 +368,7 @@ struct receipt *ledger_take(const struct seen *seen)
         if (!bytes_equal(seen->from, bytes_of(fate_sender(l, f))))
             world_wrong(
                 "letter %u came from <%.*s> instead of <%s>", l->number, BYTES_ARG(seen->from), fate_sender(l, f));
+        split_check(l, f, seen->content, seen->host->name);
         copy_add(l, f, seen->dsn_offered, own);
     }
     world_say("  %s takes letter %u for %u", seen->host->name, l->number, seen->rcpt_count);
@@ -335,7 +386,7 @@ static struct letter *by_client(struct bytes helo)
     if (dot < 2 || !is_ok(bytes_to_u64(bytes_after(bytes_head(helo, (size_t)dot), 1), UINT32_MAX, &client)))
         return NULL;
     for (uint32_t i = ledger.letter_count; i > 0; i--)
-        if (ledger.letters[i]->client == client && !ledger.letters[i]->is_dsn)
+        if (ledger.letters[i]->client == client && !ledger.letters[i]->is_dsn && ledger.letters[i]->part_of == 0)
             return ledger.letters[i];
     return NULL;
 }
@@ -354,6 +405,8 @@ void ledger_commit_asked(const struct envelope_head *head)
         world_wrong("a message of nobody is committed: %.*s", BYTES_ARG(text));
         return;
     }
+    if (l->split && l->id.value != 0)
+        l = part_new(l);
     struct letter *other = ledger_find(head->id);
     if (other != NULL && other != l)
         world_wrong("letters %u and %u have the same id", other->number, l->number);
@@ -609,7 +662,7 @@ uint32_t ledger_open_letters(void)
         if (l->over || !l->committed)
             continue;
         for (uint32_t k = 0; k < l->fate_count; k++)
-            open = open || (l->fates[k].accepted && !fate_is_resolved(&l->fates[k]));
+            open = open || (l->fates[k].accepted && l->fates[k].part == 0 && !fate_is_resolved(&l->fates[k]));
         l->over = !open;
         count += open;
     }
@@ -658,7 +711,8 @@ void ledger_close(bool drained)
     for (uint32_t i = 1; i <= ledger.letter_count; i++) {
         struct letter *l = ledger.letters[i];
         for (uint32_t k = 0; k < l->fate_count; k++)
-            fate_close(l, &l->fates[k], drained);
+            if (l->fates[k].part == 0)
+                fate_close(l, &l->fates[k], drained);
     }
     if (ledger.deferrals >= 40 && ledger.exact_steps * 2 > ledger.deferrals)
         world_wrong(

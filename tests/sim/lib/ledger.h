@@ -36,6 +36,7 @@ struct fate {
     char address[80];
     uint8_t notify;
     bool blind;              /* named in Bcc alone */
+    uint32_t part;           /* the letter (part_of) that has it now; 0: this one. Nothing else in here counts then */
     char orcpt[100];         /* as it must come back; empty: none */
     char sender[80];         /* under which it goes on; empty: the letter's */
     uint32_t n;              /* its number in the queue, */
@@ -68,7 +69,9 @@ enum letter_told { TOLD_NOTHING, TOLD_YES, TOLD_LATER, TOLD_NO };
 struct letter {
     uint32_t number;
     bool is_dsn;
-    uint32_t about; /* dsn: the letter */
+    uint32_t about;   /* dsn: the letter */
+    bool split;       /* each blind recipient gets a copy of his own */
+    uint32_t part_of; /* a copy for one blind recipient of that letter: it has one fate or, before it is known, none */
     struct message_id id;
     char from[80];
     const char *envid; /* NULL: none */

@@ -33,7 +33,16 @@ static struct letter *about_letter(struct bytes body)
         return NULL;
     for (size_t i = (size_t)at + 9; i < body.size && body.data[i] >= '0' && body.data[i] <= '9'; i++)
         number = number * 10 + (body.data[i] - '0');
-    return number >= 1 && number <= ledger.letter_count ? ledger.letters[number] : NULL;
+    if (number < 1 || number > ledger.letter_count)
+        return NULL;
+    struct letter *l = ledger.letters[number];
+    for (uint32_t i = 0; i < l->rcpt_count; i++) { /* the copy of one blind recipient names him */
+        char bcc[100];
+        (void)snprintf(bcc, sizeof bcc, "\r\nBcc: %s\r\n", l->fates[i].address);
+        if (l->fates[i].part != 0 && bytes_find(body, bytes_of(bcc)) >= 0)
+            return ledger.letters[l->fates[i].part];
+    }
+    return l;
 }
 
 static enum dsn_kind kind_of(struct bytes action)
@@ -57,7 +66,7 @@ static struct fate *report_fate(struct letter *about, struct bytes address, enum
 
     for (uint32_t i = 0; i < about->fate_count; i++) {
         struct fate *f = &about->fates[i];
-        if (!bytes_equal_nocase(bytes_of(f->address), address))
+        if (f->part != 0 || !bytes_equal_nocase(bytes_of(f->address), address))
             continue;
         bool fits = kind == DSN_EXPANDED || kind == DSN_DELIVERED ? f->expands != f->delivered : !f->expanded;
         if (found == NULL || fits)
@@ -251,7 +260,8 @@ void ledger_deleted_look(void)
         struct letter *l = ledger.letters[i];
         for (uint32_t k = 0; l->orders && !l->over && k < l->fate_count; k++) {
             struct fate *f = &l->fates[k];
-            if (!f->delete_asked || fate_is_resolved(f) || !f->accepted || !is_ok(store_read_begin(ledger.store)))
+            if (f->part != 0 || !f->delete_asked || fate_is_resolved(f) || !f->accepted ||
+                !is_ok(store_read_begin(ledger.store)))
                 continue;
             f->deleted = !row_is_there(l, f);
             store_read_end(ledger.store);
@@ -303,6 +313,8 @@ static void letter_audit(struct letter *l, bool cut)
         letter_unexpand(l);
     for (uint32_t k = 0; k < l->fate_count; k++) {
         struct fate *f = &l->fates[k];
+        if (f->part != 0)
+            continue;
         bool row = there && row_is_there(l, f);
         if (row && fate_is_resolved(f)) {
             if (!cut || f->resolved_turn != ledger.turn)

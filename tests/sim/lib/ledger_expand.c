@@ -17,7 +17,7 @@ static bool is_known(const struct letter *l, const struct kin_leaf *leaf, uint32
 {
     for (uint32_t i = 0; i < before; i++) {
         const struct fate *f = &l->fates[i];
-        if ((f->child || !f->expands) && f->program == leaf->program && f->accepted &&
+        if (f->part == 0 && (f->child || !f->expands) && f->program == leaf->program && f->accepted &&
             bytes_equal_nocase(bytes_of(f->address), bytes_of(leaf->address)))
             return true;
     }
@@ -72,8 +72,8 @@ static void child_born(struct letter *l, uint32_t parent_at, const struct kin_le
         return;
     }
     for (uint32_t i = 0; i < l->fate_count; i++)
-        if ((l->fates[i].child || !l->fates[i].expands) && l->fates[i].program == program && l->fates[i].accepted &&
-            bytes_equal_nocase(bytes_of(l->fates[i].address), rcpt->forward_path)) {
+        if (l->fates[i].part == 0 && (l->fates[i].child || !l->fates[i].expands) && l->fates[i].program == program &&
+            l->fates[i].accepted && bytes_equal_nocase(bytes_of(l->fates[i].address), rcpt->forward_path)) {
             world_wrong(
                 "letter %u, %s: a second time by way of %s", l->number, leaf->address, l->fates[parent_at].address);
             return;
@@ -169,8 +169,10 @@ struct receipt *ledger_copy(
     struct letter *l = letter_of_content(content);
     struct fate *f = NULL;
 
+    if (l != NULL && !program)
+        l = part_of_content(l, to, content);
     for (uint32_t i = 0; l != NULL && i < l->fate_count; i++)
-        if (l->fates[i].program == program && (l->fates[i].child || !l->fates[i].expands) &&
+        if (l->fates[i].part == 0 && l->fates[i].program == program && (l->fates[i].child || !l->fates[i].expands) &&
             bytes_equal_nocase(bytes_of(l->fates[i].address), to))
             f = &l->fates[i];
     if (f == NULL) {
@@ -192,6 +194,7 @@ struct receipt *ledger_copy(
             fate_sender(l, f));
     if (f->orcpt[0] != 0 && !bytes_equal_nocase(bytes_of(f->orcpt), to) && !bytes_equal(original, bytes_of(f->orcpt)))
         world_wrong("letter %u, %s: X-Original-To %.*s", l->number, f->address, BYTES_ARG(original));
+    split_check(l, f, content, f->address);
     copy_add(l, f, false, receipt);
     ledger.local_copies++;
     world_say("  letter %u lies in the %s of %s", l->number, program ? "program" : "mailbox", f->address);
