@@ -6,6 +6,7 @@
  *   sim ... --again                                     each seed twice, in another order and behind a run that broke off: it must be the same
  *   sim ... --quiet                                     no process is killed
  *   sim --sweep cuts|full|error|memory|calls|CALL [--stride S]     the scenario of the seed once for every place where that can happen
+ *   sim --sweep growth                                  twice the mail, four times …: what is held at the end stays the same
  *   sim ... --cut E --fate S | --fail-disk N --errno E | --fail-memory N | --fail-call CALL --nth N      one run of a sweep
  * Exit status 1 when a property was broken, 2 for a wrong option. */
 #include <stdio.h>

@@ -60,6 +60,8 @@ void house_release_all(void);
 
 /* Was any of our processes down within the last wait_ms (and a while)? */
 bool house_was_down(int64_t wait_ms);
+/* Gives back what is only kept for the next work: a bounded number of deliveries. */
+void house_spares_drop(void);
 bool house_is_up(void);
 bool house_is_idle(void);
 void house_fsck(const char *when);

@@ -121,6 +121,13 @@ static void outbound_end(struct outbound_process *p)
     loop_free(&p->loop);
 }
 
+void house_spares_drop(void)
+{
+    for (unsigned i = 0; i < HOUSE_OUTBOUND; i++)
+        if (house.outbound[i].up)
+            deliveries_free_spare(&house.outbound[i].ob);
+}
+
 void house_kill_outbound(unsigned which)
 {
     struct outbound_process *p = &house.outbound[which];

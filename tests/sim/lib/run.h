@@ -24,6 +24,7 @@ struct run_options {
     int fail_error;      /* ENOSPC: refused; EIO: lost at a sync */
     size_t *events_out;  /* what the disk has seen */
     bool *failed_out;    /* whether the n-th came */
+    size_t *held_out;    /* octets that the daemon's objects hold when all mail is over */
     uint64_t *print_out; /* a number that only the same run has */
 };
 

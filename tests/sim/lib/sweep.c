@@ -1,6 +1,6 @@
 #include "tests/sim/lib/sweep.h"
 
-enum { CUT_FATES = 2, FAILURES_MAX = 3 };
+enum { CUT_FATES = 2, GROWTH_STEPS = 4, GROWTH_SLACK = 65536 };
 
 static bool sweep_cuts(const struct run_options *scenario, uint64_t stride)
 {
@@ -64,6 +64,27 @@ static bool sweep_memory(const struct run_options *scenario, uint64_t stride)
     return wrong == 0;
 }
 
+/* Twice the mail, and twice again: what the processes hold when all of it is over does not grow with it (Q6). */
+static bool sweep_growth(const struct run_options *scenario)
+{
+    struct run_options o = *scenario;
+    unsigned wrong = 0, messages = o.messages > 0 ? o.messages : 100;
+    size_t held = 0, first = 0;
+
+    o.held_out = &held;
+    for (unsigned k = 0; k < GROWTH_STEPS; k++) {
+        o.messages = messages << k;
+        wrong += run_once(&o, NULL);
+        first = k == 0 ? held : first;
+        printf("growth: %u messages, %zu octets held when they are over\n", o.messages, held);
+        if (held > first + GROWTH_SLACK) {
+            fprintf(stderr, "what is held grew from %zu octets to %zu\n", first, held);
+            wrong++;
+        }
+    }
+    return wrong == 0;
+}
+
 static const char *const call_names[] = {[CALL_ACCEPT] = "accept",
     [CALL_CONNECT] = "connect",
     [CALL_DNS] = "dns",
@@ -122,6 +143,8 @@ bool sweep_run(const char *what, const struct run_options *scenario, uint64_t st
         return sweep_disk(&o, stride, EIO);
     if (strcmp(what, "memory") == 0)
         return sweep_memory(&o, stride);
+    if (strcmp(what, "growth") == 0)
+        return sweep_growth(&o);
     if (strcmp(what, "calls") == 0)
         return sweep_calls(&o, stride);
     if (sweep_call(what) != CALL_NONE)
