@@ -1,5 +1,6 @@
 #include "tests/sim/lib/house_parts.h"
 
+#include "tests/sim/lib/fair.h"
 #include "tests/support/disk.h"
 
 enum { DOWN_EXCUSE_MS = 15 * MINUTE, TURN_MS = 20 };
@@ -35,7 +36,9 @@ static void on_turn(void *ctx)
     (void)ctx;
     ledger.turn++;
     house.in_turn = true;
+    fair_look(engine_scheduler(house.engine));
     engine_turn(house.engine, world_walltime());
+    fair_look(engine_scheduler(house.engine));
     house.in_turn = false;
     ledger_deleted_look();
     if (house_cut_look())
@@ -87,9 +90,10 @@ static void port_send(void *context, void *channel, const struct msg *m)
     (void)context;
     if (m->kind == MSG_tx_done)
         ledger_committed(m->tx_done.id, m->tx_done.outcome == TX_ACCEPTED);
-    else if (m->kind == MSG_job_begin)
+    else if (m->kind == MSG_job_begin) {
         beginning = m->job_begin.head.id;
-    else if (m->kind == MSG_job_rcpt)
+        fair_served(engine_scheduler(house.engine), m->job_begin.lane);
+    } else if (m->kind == MSG_job_rcpt)
         ledger_job_rcpt(m->job_rcpt.job, channel, beginning, &m->job_rcpt.rcpt);
     channel_send(channel, m);
 }
@@ -128,6 +132,7 @@ static struct result queued_start(bool cut)
         .config = house.cfg, .store = house.store, .ports = {.send = port_send}, .seed = rng_next(&world.rng)});
     struct result r = house.engine == NULL ? FAIL(CODE_FULL, "out of memory") : OK;
     ledger.turn++;
+    fair_forget();
     if (is_ok(r))
         r = engine_start(house.engine, world_walltime());
     if (!is_ok(r)) {

@@ -5,6 +5,7 @@
 
 #include "tests/sim/lib/client.h"
 #include "tests/sim/lib/edge_files.h"
+#include "tests/sim/lib/fair.h"
 #include "tests/sim/lib/heap.h"
 #include "tests/sim/lib/house.h"
 #include "tests/sim/lib/kin.h"
@@ -236,6 +237,8 @@ static void figures_add(struct run_figures *t, uint32_t letters)
     t->simulated_hours += (uint64_t)(world.now_ms / HOUR);
     if ((uint64_t)ledger.worst_wait_ms > t->worst_wait_ms)
         t->worst_wait_ms = (uint64_t)ledger.worst_wait_ms;
+    if (fair_worst_turns() > t->worst_turns)
+        t->worst_turns = fair_worst_turns();
     for (int i = 0; i < FAULT_COUNT; i++)
         t->faults[i] += world.faults[i];
     t->wrong += world.wrong;
@@ -335,6 +338,7 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     world.fail_left = o->fail_call_nth;
     places_begin();
     clients_begin();
+    fair_begin();
     edge_ports = (struct edge_ports){.dial_fate = places_dial_fate, .dial_connect = dial_connect, .dns = places_dns};
     char mail[FOLDER_SIZE_MAX + 8];
     (void)snprintf(mail, sizeof mail, "%s/mail", folder);
@@ -433,6 +437,8 @@ void run_figures_print(const struct run_figures *f)
         {"doubles_local", offsetof(struct run_figures, doubles_by[DOUBLE_LOCAL_DIED]), "local died"},
         {"worst_wait_ms", offsetof(struct run_figures, worst_wait_ms),
             "ms: the longest that mail for a sound host waited past its time"},
+        {"worst_turns", offsetof(struct run_figures, worst_turns),
+            "jobs of other lanes, at most, that went before one of a lane that was ready"},
     };
 
     for (size_t i = 0; i < COUNT_OF(rows); i++)

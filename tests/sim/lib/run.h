@@ -30,7 +30,7 @@ struct run_options {
 
 struct run_figures {
     uint64_t runs, steps, letters, accepted, recipients, delivered, failed, dsns, deferrals, attempts, expanded,
-        deleted, local_copies, doubles, doubles_by[DOUBLE_REASON_COUNT], simulated_hours, worst_wait_ms;
+        deleted, local_copies, doubles, doubles_by[DOUBLE_REASON_COUNT], simulated_hours, worst_wait_ms, worst_turns;
     uint64_t faults[FAULT_COUNT];
     unsigned wrong;
 };
