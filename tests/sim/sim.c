@@ -5,9 +5,11 @@
  *   sim ... --power                                     the queue lies on the recording disk, and the power is cut at times
  *   sim ... --again                                     each seed twice, in another order and behind a run that broke off: it must be the same
  *   sim ... --quiet                                     no process is killed
- *   sim --sweep cuts|full|error|memory|calls|CALL [--stride S]     the scenario of the seed once for every place where that can happen
+ *   sim --sweep cuts|full|error|short|memory|calls|CALL [--stride S] [--rich]   the scenario of the seed once for every place where that
+ *                                                     can happen; --rich: of the first seed from there on that has content
+ *   sim --sweep map                                     large messages against a queue that may not grow, for many bounds
  *   sim --sweep growth                                  twice the mail, four times …: what is held at the end stays the same
- *   sim ... --cut E --fate S | --fail-disk N --errno E | --fail-memory N | --fail-call CALL --nth N      one run of a sweep
+ *   sim ... --cut E --fate S | --fail-disk N --errno E [--short] | --map SIZE --heavy | --fail-memory N | --fail-call CALL --nth N      one run of a sweep
  * Exit status 1 when a property was broken, 2 for a wrong option. */
 #include <stdio.h>
 
@@ -41,6 +43,8 @@ static bool number_option(struct sim_options *o, const char *name, uint64_t valu
         r->fail_disk = value, r->fail_disk_count = value % 4 == 0 ? 5 : 1;
     else if (strcmp(name, "--errno") == 0)
         r->fail_error = (int)value;
+    else if (strcmp(name, "--map") == 0)
+        r->map_size = value;
     else if (strcmp(name, "--break") == 0)
         r->break_at = value;
     else if (strcmp(name, "--fail-memory") == 0)
@@ -64,6 +68,12 @@ static bool options_read(struct sim_options *o, int argc, char **argv)
             o->run.power = true;
         else if (strcmp(argv[i], "--quiet") == 0)
             o->run.quiet = true;
+        else if (strcmp(argv[i], "--rich") == 0)
+            o->run.rich = true;
+        else if (strcmp(argv[i], "--heavy") == 0)
+            o->run.heavy = true;
+        else if (strcmp(argv[i], "--short") == 0)
+            o->run.fail_short = true;
         else if (strcmp(argv[i], "--again") == 0)
             o->again = true;
         else if (strcmp(argv[i], "--figures") == 0)

@@ -51,9 +51,10 @@ static uint32_t clients_ever;
 static void client_go_on(struct client *c);
 static void mail_begin(struct client *c);
 
-void clients_begin(void)
+void clients_begin(bool heavy)
 {
     clients_ever = 0;
+    letters_begin(heavy);
 }
 
 size_t client_count(void)
@@ -447,7 +448,7 @@ static void on_auth_reply(struct client *c, unsigned code, struct bytes line)
     c->logged_in = code == 235;
     if (c->logged_in && c->login.wrong)
         world_wrong("%s is let in with a wrong password or proof", c->login.user);
-    if (code == 454 && !house_was_down(0) && !c->login.wrong)
+    if (code == 454 && !house_was_down(0) && !c->login.wrong && bytes_find(line, BYTES("out of memory")) < 0)
         world_wrong("a login is put off: %.*s", BYTES_ARG(line));
     if (code != 235 && code != 535 && code != 454)
         world_wrong("AUTH is answered %.*s", BYTES_ARG(line));

@@ -9,7 +9,7 @@
 #include "tests/sim/lib/ledger.h"
 
 /* Before the first of a run. */
-void clients_begin(void);
+void clients_begin(bool heavy);
 void client_start(unsigned letter_count);
 size_t client_count(void);
 

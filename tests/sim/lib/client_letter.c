@@ -56,9 +56,19 @@ static uint32_t rcpt_count_any(void)
                                   : world_between(31, RCPTS_MAX));
 }
 
+static bool heavy_bodies;
+
+void letters_begin(bool heavy)
+{
+    heavy_bodies = heavy;
+}
+
 static size_t size_any(void)
 {
     uint64_t pick = world_below(1000);
+
+    if (heavy_bodies && world_chance(700))
+        return (size_t)world_between(262000, 2000000);
 
     return (size_t)(pick < 930   ? world_between(0, 2500)
                     : pick < 985 ? world_between(2500, 70000)

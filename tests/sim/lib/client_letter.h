@@ -14,6 +14,8 @@ struct letter_plan {
     const char *sender; /* the Sender field that is to be added; NULL: none */
 };
 
+/* heavy: most bodies are large. */
+void letters_begin(bool heavy);
 struct letter *letter_any(const struct letter_plan *plan);
 
 #endif

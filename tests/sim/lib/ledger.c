@@ -71,6 +71,7 @@ static void part_claim(struct letter *part, struct bytes address)
         return;
     if (!f->blind)
         world_wrong("letter %u, %s: a copy of his own although he is not blind", l->number, f->address);
+    free(part->fates);
     part->fates = world_take(sizeof *part->fates);
     part->fates[0] = *f;
     part->fate_count = part->rcpt_count = 1;
@@ -142,6 +143,7 @@ void ledger_told(struct letter *l, enum letter_told told, unsigned code)
         if (l->fates[i].accepted && l->fates[i].part == 0 &&
             domain_of(bytes_of(l->fates[i].address))->kind != DOMAIN_DISCARDED)
             world_wrong("letter %u was answered %u, and was not in the queue when queued said so", l->number, code);
+    ledger.no_space += told == TOLD_LATER && code == 452;
     ledger.accepted += told == TOLD_YES && l->part_of == 0;
 }
 

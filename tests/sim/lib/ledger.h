@@ -130,7 +130,7 @@ struct ledger {
     const struct config *cfg;
     /* figures */
     uint64_t accepted, recipients, delivered, failed, dsns, deferrals, exact_steps, doubles,
-        doubles_by[DOUBLE_REASON_COUNT], attempts, expanded, local_copies, deleted;
+        doubles_by[DOUBLE_REASON_COUNT], attempts, expanded, no_space, local_copies, deleted;
     int64_t worst_wait_ms;
 };
 extern struct ledger ledger;

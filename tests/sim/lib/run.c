@@ -159,6 +159,8 @@ static void failure_look(void)
 {
     if (scene.o->fail_call_nth > 0 && world.fail_left == 0)
         scene.failed = true;
+    if (scene.o->calls_out != NULL)
+        *scene.o->calls_out = scene.o->fail_call_nth - world.fail_left;
     if (scene.o->fail_memory > 0 && mem_fail_left() == 0) {
         scene.failed = true;
         world_fault(FAULT_NO_MEMORY);
@@ -228,6 +230,7 @@ static void figures_add(struct run_figures *t, uint32_t letters)
     t->dsns += ledger.dsns;
     t->deleted += ledger.deleted;
     t->expanded += ledger.expanded;
+    t->no_space += ledger.no_space;
     t->local_copies += ledger.local_copies;
     t->deferrals += ledger.deferrals;
     t->attempts += ledger.attempts;
@@ -337,7 +340,7 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     world.fail_call = o->fail_call;
     world.fail_left = o->fail_call_nth;
     places_begin();
-    clients_begin();
+    clients_begin(o->heavy);
     fair_begin();
     edge_ports = (struct edge_ports){.dial_fate = places_dial_fate, .dial_connect = dial_connect, .dns = places_dns};
     char mail[FOLDER_SIZE_MAX + 8];
@@ -353,9 +356,13 @@ unsigned run_once(const struct run_options *o, struct run_figures *total)
     if (o->fail_memory > 0)
         mem_fail_nth(o->fail_memory);
     if (o->fail_disk > 0)
-        disk_fail_nth(o->fail_disk, o->fail_disk_count, o->fail_error == EIO ? DISK_FAULT_LOST : DISK_FAULT_REFUSED,
+        disk_fail_nth(o->fail_disk, o->fail_disk_count,
+            o->fail_short          ? DISK_FAULT_SHORT
+            : o->fail_error == EIO ? DISK_FAULT_LOST
+                                   : DISK_FAULT_REFUSED,
             o->fail_error);
-    house_open(&(struct house_setup){.cfg = cfg, .path = path, .disk = disk, .size_max = 256 << 20});
+    house_open(&(struct house_setup){
+        .cfg = cfg, .path = path, .disk = disk, .size_max = o->map_size > 0 ? o->map_size : 256 << 20});
     if (o->cut_at != SIZE_MAX)
         house_cut_at(o->cut_at, o->cut_fate);
     scene_set(o);
