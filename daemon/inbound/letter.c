@@ -216,10 +216,13 @@ static void header_hold(struct letter *l, struct bytes octets)
 
     while (buf_left(h) < octets.size) {
         size_t room = h->size_max == 0 ? 4096 : h->size_max * 2;
-        uint8_t *data = room > LETTER_HEADER_SIZE_MAX ? NULL : mem_resize(h->data, room);
-
-        if (data == NULL) {
+        if (room > LETTER_HEADER_SIZE_MAX) {
             refuse(l, REPLY(552, 5, 3, 4, "the header is too large to be split by recipients"));
+            return;
+        }
+        uint8_t *data = mem_resize(h->data, room);
+        if (data == NULL) {
+            refuse(l, REPLY(452, 4, 3, 1, "Out of memory, try again later"));
             return;
         }
         h->data = data;
