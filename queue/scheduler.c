@@ -218,18 +218,17 @@ scheduler_lane_restore(struct scheduler *s, struct bytes name, const struct lane
 /* --- running --- */
 
 /* The clock was set back by so much: back-offs go with it, for mail that comes meanwhile must not wait for the old time. A
- * stored back-off may come from a clock that was ahead: none may outlast the plan. */
+ * stored back-off may come from a clock that was ahead: none may outlast its step of the plan. */
 static void backoffs_set_back(struct scheduler *s, int64_t back_ms)
 {
-    int64_t step = retry_step_ms(&s->cfg.backoff, RETRY_STEP_COUNT_MAX);
-    struct walltime latest = walltime_after(s->now, step > INT64_MAX / 2 ? step : 2 * step); /* twice: jitter */
-
     for (size_t i = 0; i < s->roll_count; i++) {
         struct lane *lane = s->roll[i].lane;
         if (lane == NULL)
             continue;
         if (lane->health.suspended_until.ms > back_ms)
             lane->health.suspended_until.ms -= back_ms;
+        int64_t step = retry_step_ms(&s->cfg.backoff, lane->health.failures);
+        struct walltime latest = walltime_after(s->now, step > INT64_MAX / 2 ? step : 2 * step); /* twice: jitter */
         lane->health.suspended_until = walltime_min(lane->health.suspended_until, latest);
         lane->paced_until = walltime_min(lane->paced_until, walltime_after(s->now, lane_pace(s, lane)));
         if (back_ms >= LANE_ASK_AGAIN_MS && lane->due.ms != INT64_MAX)

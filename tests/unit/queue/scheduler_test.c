@@ -743,6 +743,23 @@ static void a_clock_that_jumps_stretches_no_back_off(void **state)
     scheduler_free(&s);
 }
 
+/* Saved before the clock was set back by six hours and read after a restart. */
+static void a_stored_back_off_lasts_no_longer_than_its_step(void **state)
+{
+    const struct lane_health stored = {.failures = 1, .suspended_until = at((int64_t)6 * 3600 * SECOND_MS)};
+    struct scheduler_config cfg = config_plain();
+    struct scheduler *s = scheduler_new(&cfg, 7);
+
+    (void)state;
+    assert_true(is_ok(scheduler_lane_restore(s, BYTES("mx:a.example"), &stored)));
+    due(s, "mx:a.example", 0);
+    scheduler_tick(s, at(0));
+    assert_int_equal(run(s, 10, never), 0);
+    scheduler_tick(s, at(2 * cfg.backoff.steps_ms[0]));
+    assert_int_equal(run(s, 10, never), 1);
+    scheduler_free(&s);
+}
+
 static void each_failed_allocation_is_an_answer(void **state)
 {
     struct scheduler_config cfg = config_plain();
@@ -839,6 +856,7 @@ int main(void)
         cmocka_unit_test(memory_follows_lanes_with_work),
         cmocka_unit_test(a_listing_survives_lanes_that_go),
         cmocka_unit_test(a_clock_that_jumps_stretches_no_back_off),
+        cmocka_unit_test(a_stored_back_off_lasts_no_longer_than_its_step),
         cmocka_unit_test(each_failed_allocation_is_an_answer),
         cmocka_unit_test(names_have_bounds),
         cmocka_unit_test(a_pace),
