@@ -79,6 +79,7 @@ void house_kill_inbound(unsigned which)
     if (link->channel != NULL)
         edge_channel_die(link->fds[1]);
     edge_room_kill(p->in.room);
+    loop_timer_stop(p->loop, &p->in.telling);
     conn_room_free(&p->in.room);
     depot_free(&p->in.depot);
     inquiry_free(&p->in.inquiry);
