@@ -15,12 +15,13 @@ static void ban_line(const struct tool *t, void *context, const json_t *line, ui
     (void)context;
     (void)index;
     render_text(stdout, login != NULL ? login : client != NULL ? client : "");
-    if (login != NULL)
+    if (login != NULL && until == 0)
         puts("  login: what it sends is held (quota)");
     else if (until == 0)
         puts("  until it is cleared (postmaster)");
     else
-        printf("  for %" PRId64 " min more (%s)\n", left <= 0 ? 0 : (left + 59) / 60,
+        printf("%s  for %" PRId64 " min more (%s)\n", login != NULL ? "  login, from unknown clients" : "",
+            left <= 0 ? 0 : (left + 59) / 60,
             json_is_integer(json_object_get(line, "count")) ? "failed logins" : "postmaster");
 }
 

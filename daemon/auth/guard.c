@@ -1,5 +1,7 @@
 #include "daemon/auth/guard.h"
 
+#include "daemon/ipc/words.h"
+
 enum { WALK_MAX = 32 }; /* places that a key may be in, from its hash on */
 
 void guard_init(struct guard *g, uint32_t failures_max, int64_t ban_ms, int64_t ban_max_ms)
@@ -134,4 +136,30 @@ uint32_t guard_bans(const struct guard *g, uint64_t key)
     const struct guard_block *b = block_find(g, key);
 
     return b == NULL ? 0 : b->bans;
+}
+
+uint64_t guard_login_key(struct bytes name)
+{
+    return bytes_hash(name, 0) | BAN_LOGIN_BITS;
+}
+
+static uint64_t pair_of(uint64_t login, uint64_t block)
+{
+    uint64_t pair = (login ^ (block << 17 | block >> 47)) * 0x9e3779b97f4a7c15u;
+
+    return pair == 0 ? 1 : pair;
+}
+
+void acquaintance_add(struct acquaintances *a, uint64_t login, uint64_t block)
+{
+    uint64_t pair = pair_of(login, block);
+
+    a->pairs[(pair >> 32) % ACQUAINTANCES_MAX] = pair;
+}
+
+bool acquaintance_is(const struct acquaintances *a, uint64_t login, uint64_t block)
+{
+    uint64_t pair = pair_of(login, block);
+
+    return a->pairs[(pair >> 32) % ACQUAINTANCES_MAX] == pair;
 }

@@ -5,6 +5,8 @@
  * 16 s); at `failures_max` the block is shut out for ban_ms, twice as long each time up to ban_max_ms. A failure is forgotten
  * after GUARD_FORGET_MS without another. A success forgives nothing: a guesser may own an account.
  * The table is fixed; when it is full the entry that was quiet for longest is taken.
+ * Two of them stand side by side: one of address blocks, and one of logins (guard_login_key), for guesses at one name from everywhere.
+ * There a success of a client makes it an acquaintance: it is judged also while strangers are not.
  *   if (!guard_admit(&g, block, now)) ... 454 ...;   guard_begin / guard_end around each hash
  *   delay_ms = guard_failed(&g, block, now); */
 #ifndef MANSIO_AUTH_GUARD_H
@@ -47,5 +49,17 @@ void guard_set(struct guard *g, uint64_t key, struct instant now, struct instant
 uint32_t guard_bans(const struct guard *g, uint64_t key);
 /* When a shut out block may come again; the past when it may now. */
 struct instant guard_shut_until(const struct guard *g, uint64_t key);
+
+/* Which clients have logged in as whom: a table of hashes, the later one of two with one place stays. */
+enum { ACQUAINTANCES_MAX = 8192 };
+
+struct acquaintances {
+    uint64_t pairs[ACQUAINTANCES_MAX];
+};
+
+/* Never that of a block. */
+uint64_t guard_login_key(struct bytes name);
+void acquaintance_add(struct acquaintances *a, uint64_t login, uint64_t block);
+bool acquaintance_is(const struct acquaintances *a, uint64_t login, uint64_t block);
 
 #endif

@@ -34,7 +34,8 @@ struct auth {
     struct roll roll;
     struct elsewhere *elsewhere; /* who judges passwords; NULL: we do, by the roll */
     struct desk *first;
-    struct guard guard;
+    struct guard guard, logins; /* by address block; by login, from all clients but its acquaintances */
+    struct acquaintances acquaintances;
     uint8_t secret[DIGEST_SIZE]; /* of what strangers' SCRAM salts are made */
     bool draining;
 };
@@ -109,25 +110,57 @@ static void seat_end_later(struct seat *seat, enum auth_outcome outcome, int64_t
     loop_timer_set(loop, &seat->timer, instant_after(loop_now(loop), delay_ms));
 }
 
-static void seat_failed(struct seat *seat, const char *why)
+static struct guard *guard_of(struct auth *a, uint64_t key)
+{
+    return (key & BAN_LOGIN_BITS) == BAN_LOGIN_BITS ? &a->logins : &a->guard;
+}
+
+/* Counts a failure of this block or login. */
+static int64_t failure_count(const struct seat *seat, uint64_t key, struct bytes who)
 {
     struct auth *a = seat->desk->auth;
     struct instant now = loop_now(a->loop);
-    int64_t delay = guard_failed(&a->guard, seat->block, now);
-    struct instant shut = guard_shut_until(&a->guard, seat->block);
+    struct guard *g = guard_of(a, key);
+    int64_t delay = guard_failed(g, key, now), for_ms = guard_shut_until(g, key).ms - now.ms;
+
+    if (for_ms <= 0)
+        return delay;
+    if (seat->desk->channel != NULL)
+        channel_send(seat->desk->channel,
+            &(struct msg){.kind = MSG_ban_made,
+                .ban_made = {.block = key, .for_ms = (uint64_t)for_ms, .count = guard_bans(g, key), .client = who}});
+    if (g == &a->logins)
+        LOG(LOGIN_ATTACKED, LOG_TEXT("login", who), LOG_NUM("for_s", for_ms / 1000));
+    else
+        LOG(LOGIN_SHUT_OUT, LOG_TEXT("client", who), LOG_NUM("for_s", for_ms / 1000));
+    return delay;
+}
+
+static void seat_failed(struct seat *seat, const char *why)
+{
+    int64_t delay = failure_count(seat, seat->block, buf_bytes(&seat->client));
 
     LOG(LOGIN_FAILED, LOG_TEXT("client", buf_bytes(&seat->client)), LOG_TEXT("login", buf_bytes(&seat->x.name)),
         LOG_STR("mechanism", exchange_mechanism_name(seat->x.mechanism)), LOG_STR("why", why),
         LOG_NUM("delay_ms", delay));
-    if (shut.ms > now.ms && seat->desk->channel != NULL)
-        channel_send(seat->desk->channel, &(struct msg){.kind = MSG_ban_made,
-                                              .ban_made = {.block = seat->block,
-                                                  .for_ms = (uint64_t)(shut.ms - now.ms),
-                                                  .count = guard_bans(&a->guard, seat->block),
-                                                  .client = buf_bytes(&seat->client)}});
-    if (shut.ms > now.ms)
-        LOG(LOGIN_SHUT_OUT, LOG_TEXT("client", buf_bytes(&seat->client)), LOG_NUM("for_s", (shut.ms - now.ms) / 1000));
+    if (seat->x.name.size > 0)
+        failure_count(seat, guard_login_key(buf_bytes(&seat->x.name)), buf_bytes(&seat->x.name));
     seat_end_later(seat, AUTH_BAD, delay);
+}
+
+static void seat_good(struct seat *seat, struct bytes name)
+{
+    acquaintance_add(&seat->desk->auth->acquaintances, guard_login_key(buf_bytes(&seat->x.name)), seat->block);
+    seat_end(seat, AUTH_GOOD, name);
+}
+
+/* Too many guess at this name, and the client is a stranger: nobody tells whether there is such a user. */
+static bool login_is_shut(const struct seat *seat)
+{
+    struct auth *a = seat->desk->auth;
+    uint64_t key = guard_login_key(buf_bytes(&seat->x.name));
+
+    return !guard_admit(&a->logins, key, loop_now(a->loop)) && !acquaintance_is(&a->acquaintances, key, seat->block);
 }
 
 /* --- hashes --- */
@@ -151,7 +184,7 @@ static void job_end(struct job *job, enum password_verdict verdict, const char *
         return;
     seat->job = NULL;
     if (verdict == PASSWORD_GOOD)
-        seat_end(seat, AUTH_GOOD, name.size > 0 ? name : buf_bytes(&seat->x.name));
+        seat_good(seat, name.size > 0 ? name : buf_bytes(&seat->x.name));
     else if (verdict == PASSWORD_BAD)
         seat_failed(seat, why);
     else
@@ -251,6 +284,10 @@ static void keys_ask(struct seat *seat)
 
 static void seat_step(struct seat *seat, enum exchange_step step)
 {
+    if ((step == EXCHANGE_PASSWORD || step == EXCHANGE_KEYS) && login_is_shut(seat)) {
+        seat_end(seat, AUTH_SHUT_OUT, BYTES_NONE);
+        return;
+    }
     switch (step) {
     case EXCHANGE_CHALLENGE:
         answer(seat->desk, seat->session, AUTH_CHALLENGE, exchange_text(&seat->x));
@@ -262,7 +299,7 @@ static void seat_step(struct seat *seat, enum exchange_step step)
         keys_ask(seat);
         break;
     case EXCHANGE_GOOD:
-        seat_end(seat, AUTH_GOOD, buf_bytes(&seat->x.name));
+        seat_good(seat, buf_bytes(&seat->x.name));
         break;
     case EXCHANGE_BAD:
         seat_failed(seat, seat->x.why);
@@ -339,7 +376,8 @@ static void on_message(void *ctx, const struct msg *m)
         int64_t most = desk->auth->guard.ban_max_ms;
         int64_t for_ms = m->ban_tell.for_ms > INT64_MAX / 2 ? most : (int64_t)m->ban_tell.for_ms;
 
-        guard_set(&desk->auth->guard, m->ban_tell.block, now, instant_after(now, for_ms), m->ban_tell.count);
+        guard_set(guard_of(desk->auth, m->ban_tell.block), m->ban_tell.block, now, instant_after(now, for_ms),
+            m->ban_tell.count);
     } else if (m->kind == MSG_auth_ask) {
         on_ask(desk, &m->auth_ask);
     } else if (m->kind == MSG_auth_forget) {
@@ -452,6 +490,7 @@ int auth_main(struct process *p)
     a->loop = process_loop(p);
     roll_init(&a->roll, (const char *)cfg->auth.users.data);
     guard_init(&a->guard, cfg->auth.failures, cfg->auth.ban, cfg->auth.ban_max);
+    guard_init(&a->logins, cfg->auth.login_failures, cfg->auth.ban, cfg->auth.ban_max);
     digest_random(a->secret, sizeof a->secret);
     int status = process_serve(p, &HANDLERS, a);
     while (a->first != NULL)

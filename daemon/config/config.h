@@ -224,7 +224,7 @@ struct config {
         bool from_owned; /* a From field that the login may not write as its reverse-path is refused */
         int senders;     /* enum sender_rule */
         struct config_text_list sender_lookups; /* login -> what it may write */
-        uint32_t failures;
+        uint32_t failures, login_failures;
         int64_t ban, ban_max;
     } auth;
     struct config_login *logins;

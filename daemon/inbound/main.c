@@ -225,11 +225,12 @@ static RESULT inbound_init(struct inbound_process *ip)
     in->repute = repute_new(in->loop, in->cfg->checks.time, session_client_known);
     in->bans = mem_take_zero(sizeof *in->bans);
     in->depot = depot_new(in->loop, &SESSION_DEPOT_HANDLERS, in);
+    in->counts = in->depot == NULL ? NULL : counts_new(in->loop, in->depot);
     if (in->cfg->tls_certificates.count > 0 && (ip->signer = signer_new(in->loop, on_certificates, ip)) == NULL)
         return FAIL(CODE_FULL, "no way to the keys process");
     ip->doors = mem_take_zero((count + 1) * sizeof *ip->doors);
     if (in->depot == NULL || in->clerk == NULL || in->inquiry == NULL || in->repute == NULL || in->bans == NULL ||
-        ip->doors == NULL)
+        in->counts == NULL || ip->doors == NULL)
         return FAIL(CODE_FULL, "out of memory");
     clerk_on_banned(in->clerk, session_ban_made, in);
     inquiry_share(in->inquiry, in->repute);
@@ -250,6 +251,7 @@ static void inbound_fini(struct inbound_process *ip)
     }
     conn_room_free(&in->room);
     loop_timer_stop(in->loop, &in->telling);
+    counts_free(&in->counts);
     depot_free(&in->depot);
     clerk_free(&in->clerk);
     mem_free(in->bans);

@@ -16,6 +16,7 @@
 #include "daemon/inbound/bans.h"
 #include "daemon/inbound/census.h"
 #include "daemon/inbound/clerk.h"
+#include "daemon/inbound/counts.h"
 #include "daemon/inbound/depot.h"
 #include "daemon/inbound/inquiry.h"
 #include "daemon/inbound/turnstile.h"
@@ -48,6 +49,7 @@ struct inbound {
     struct users users;
     const struct rewriting *rewriting; /* NULL: addresses stay as they are */
     struct bans *bans;                 /* NULL in tests that ban nobody */
+    struct counts *counts;             /* NULL in tests that do not count */
     struct session *first;
     uint64_t last_session;
     uint64_t begun_count, refused_count; /* sessions, for the metrics of queued */

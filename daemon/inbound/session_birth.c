@@ -165,6 +165,7 @@ static void turn_away(
         return;
     }
     LOG(SESSION_REFUSED, LOG_TEXT("client", conn_end_text(conn_peer(c))), LOG_STR("why", why));
+    counts_add(in->counts, DOOR_REFUSED, bytes_of(why));
     away->line = BUF(away->octets);
     /* Under a flood the words are spared; so they are where TLS would have to come first. */
     if (conn_room_count(in->room) > (size_t)in->cfg->limits.sessions + TURNED_AWAY_LINGER_MAX ||

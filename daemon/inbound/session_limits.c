@@ -47,6 +47,7 @@ static void log_limited(const struct session *s, const char *what, struct bytes 
 {
     LOG(RATE_LIMITED, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)), LOG_TEXT("login", login),
         LOG_STR("what", what));
+    counts_add(s->in->counts, DOOR_LIMITED, bytes_of(what));
 }
 
 static bool take(struct session *s, enum limit limit, struct bytes subject, uint64_t n)
@@ -314,6 +315,7 @@ void session_bans_tell(struct inbound *in)
 static void hold(struct session *s, enum session_hold why, int64_t ms)
 {
     s->hold = why;
+    counts_add(s->in->counts, DOOR_WAITED, why == HOLD_GREETING ? BYTES("greeting") : BYTES("tarpit"));
     s->held_until = instant_after(loop_now(s->in->loop), ms);
     conn_set_deadline(s->io, s->held_until);
 }

@@ -42,6 +42,9 @@ void session_client_known(void *owner, struct bytes name, bool nameless, uint32_
 
     s->nameless = nameless;
     s->listed = listed;
+    for (size_t i = 0; i < s->in->cfg->checks.list_count; i++)
+        if ((listed >> i & 1) != 0)
+            counts_add(s->in->counts, DOOR_LISTED, s->in->cfg->checks.lists[i].zone);
     if (name.size > 0 && name.size <= sizeof s->name_room && smtp_server_peer(&s->smtp)->rdns.size == 0) {
         memcpy(s->name_room, name.data, name.size);
         smtp_server_rdns(&s->smtp, (struct bytes){s->name_room, name.size});
@@ -71,6 +74,7 @@ void session_score(struct session *s)
         return;
     s->scored = true;
     s->score = score;
+    counts_add(s->in->counts, DOOR_SCORED, s->score_refuses ? BYTES("refused") : BYTES("passed"));
     LOG(CLIENT_SCORED, LOG_NUM("session", s->id.value), LOG_TEXT("client", session_client(s)),
         LOG_TEXT("name", smtp_server_peer(&s->smtp)->rdns), LOG_TEXT("helo", smtp_server_helo(&s->smtp)),
         LOG_NUM("score", score), LOG_TEXT("reasons", buf_bytes(&reasons)),
@@ -111,11 +115,20 @@ void session_answered(void *owner, enum auth_outcome outcome, struct bytes text)
         [AUTH_BAD] = {535, {5, 7, 8}, BYTES_INIT("Authentication failed")},
         [AUTH_MALFORMED] = {501, {5, 5, 2}, BYTES_INIT("That is not how this mechanism goes")},
         [AUTH_BUSY] = {454, {4, 7, 0}, BYTES_INIT("Authentication is not possible at present, try again later")},
-        [AUTH_SHUT_OUT] = {454, {4, 7, 0}, BYTES_INIT("Too many failed logins from your address, try again later")},
+        [AUTH_SHUT_OUT] = {454, {4, 7, 0}, BYTES_INIT("Too many failed logins, try again later")},
+    };
+    static const char *const words[AUTH_OUTCOME_COUNT] = {
+        [AUTH_GOOD] = "good",
+        [AUTH_BAD] = "bad",
+        [AUTH_MALFORMED] = "malformed",
+        [AUTH_BUSY] = "busy",
+        [AUTH_SHUT_OUT] = "shut_out",
     };
     struct session *s = owner;
     struct smtp_answer answer = {.kind = SMTP_ANSWER_NO, .reply = replies[outcome]};
 
+    if (words[outcome] != NULL)
+        counts_add(s->in->counts, DOOR_LOGIN, bytes_of(words[outcome]));
     if (outcome == AUTH_CHALLENGE && text.size <= SERVER_CHALLENGE_SIZE_MAX)
         answer = (struct smtp_answer){.kind = SMTP_ANSWER_CHALLENGE, .challenge = text};
     else if (outcome == AUTH_GOOD && text.size > 0 && text.size <= LOCAL_PART_SIZE_MAX)

@@ -35,6 +35,7 @@ enum msg_kind {
 #define MSG_FIELD_tx_outcome enum tx_outcome
 #define MSG_FIELD_job_outcome enum job_outcome
 #define MSG_FIELD_auth_outcome enum auth_outcome
+#define MSG_FIELD_door_family enum door_family
 #define MSG_FIELD_password_verdict enum password_verdict
 #define MSG_FIELD_lane_verdict enum lane_verdict
 #define MSG_FIELD_child_kind enum child_kind

@@ -43,6 +43,20 @@ enum auth_outcome {
     AUTH_OUTCOME_COUNT,
 };
 
+/* door_count: what the front door counts; the labels of each are its own. */
+enum door_family {
+    DOOR_LOGIN,   /* a login was judged: good, bad, busy, shut_out, malformed */
+    DOOR_LIMITED, /* a rate was used up: its key */
+    DOOR_REFUSED, /* a connection was turned away: why */
+    DOOR_WAITED,  /* an answer or greeting had to wait: tarpit, greeting */
+    DOOR_LISTED,  /* a client is on a DNS list: its zone */
+    DOOR_SCORED,  /* a client was scored: passed, refused */
+    DOOR_FAMILY_COUNT,
+};
+
+/* Bans of a login stand among those of address blocks: ff00::/8 is nobody's address. */
+static const uint64_t BAN_LOGIN_BITS = UINT64_C(0xff) << 56;
+
 /* password_answer: what somebody else says of a password. */
 enum password_verdict {
     PASSWORD_GOOD,

@@ -5,10 +5,10 @@ static RESULT ward_put(struct buf *out, const struct ward_view *view)
 {
     TRY(buf_put_str(out, "{\"v\":1"));
     TRY(json_put_field_text(out, view->login ? "login" : "client", view->who));
-    TRY(json_put_field_str(out, "why", view->login ? "quota" : view->by_hand ? "postmaster" : "failed logins"));
-    if (!view->login)
+    TRY(json_put_field_str(out, "why", view->held ? "quota" : view->by_hand ? "postmaster" : "failed logins"));
+    if (!view->held)
         TRY(json_put_field_number(out, "until", control_seconds(view->until)));
-    if (!view->login && !view->by_hand)
+    if (!view->held && !view->by_hand)
         TRY(json_put_field_number(out, "count", view->count));
     return buf_put_str(out, "}\n");
 }

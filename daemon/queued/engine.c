@@ -268,6 +268,10 @@ RESULT engine_receive(struct engine *e, struct engine_peer *peer, const struct m
         tally_certificate_set(&e->tls, fact->index, fact->count, fact->name, fact->rsa, (int64_t)fact->ends);
         return OK;
     }
+    if (msg->kind == MSG_door_count) {
+        tally_door_add(&e->doors, msg->door_count.family, msg->door_count.label, msg->door_count.count);
+        return OK;
+    }
     if (msg->kind == MSG_dane_fact) {
         e->tls.dane_known = true;
         e->tls.dane_live = msg->dane_fact.live;
@@ -837,6 +841,11 @@ const struct tally_lanes *engine_results(const struct engine *e)
 const struct tally_tls *engine_tls(const struct engine *e)
 {
     return &e->tls;
+}
+
+const struct tally_doors *engine_doors(const struct engine *e)
+{
+    return &e->doors;
 }
 
 struct scheduler *engine_scheduler(struct engine *e)

@@ -83,6 +83,7 @@ void engine_stats_get(const struct engine *e, struct engine_stats *stats_out);
 /* Results by next hop since the start; good until the next call on e. */
 const struct tally_lanes *engine_results(const struct engine *e);
 const struct tally_tls *engine_tls(const struct engine *e);
+const struct tally_doors *engine_doors(const struct engine *e);
 struct scheduler *engine_scheduler(struct engine *e);
 struct store *engine_store(struct engine *e);
 /* Whether a recipient is being delivered right now. */

@@ -221,6 +221,7 @@ struct engine {
     struct engine_stats stats;
     struct tally_tls tls;
     struct tally_lanes results;
+    struct tally_doors doors;
 };
 
 /* engine.c */

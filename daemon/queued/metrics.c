@@ -210,6 +210,42 @@ static RESULT tls_put(struct buf *out, const struct tally_tls *tls)
         "1 while the resolver vouches for signed zones, and for them alone.", tls->dane_live);
 }
 
+/* Rows of one family stand together; one without rows is not shown. */
+static RESULT doors_put(struct buf *out, const struct metrics *m)
+{
+    static const struct {
+        const char *name, *label, *help;
+    } families[DOOR_FAMILY_COUNT] = {
+        [DOOR_LOGIN] = {"mansio_logins_total", "result", "Logins that were judged, or not judged and why."},
+        [DOOR_LIMITED] = {"mansio_limited_total", "limit", "How often a rate was used up."},
+        [DOOR_REFUSED] = {"mansio_connections_refused_total", "why", "Connections that were turned away."},
+        [DOOR_WAITED] = {"mansio_delays_total", "kind", "Answers to errors, and greetings, that had to wait."},
+        [DOOR_LISTED] = {"mansio_dns_listed_total", "list", "Clients found on a DNS list."},
+        [DOOR_SCORED] = {"mansio_clients_scored_total", "verdict", "Clients that were scored."},
+    };
+    const struct tally_doors *d = m->doors;
+
+    for (unsigned f = 0; f < DOOR_FAMILY_COUNT; f++)
+        for (size_t i = 0, shown = 0; i < d->count; i++) {
+            const struct tally_door *row = &d->rows[i];
+            if (row->family != f)
+                continue;
+            if (shown++ == 0)
+                TRY(heading_put(out, families[f].name, "counter", families[f].help));
+            TRY(buf_put_str(out, families[f].name));
+            TRY(buf_put_octet(out, '{'));
+            TRY(label_put(out, families[f].label, (struct bytes){row->label, row->label_size}));
+            TRY(buf_put_octet(out, '}'));
+            TRY(value_put(out, row->count));
+        }
+    TRY(heading_put(out, "mansio_bans_total", "counter", "Bans that were made."));
+    TRY(labelled_put(out, "mansio_bans_total", "by", "failed logins", d->bans_by_guessing));
+    TRY(labelled_put(out, "mansio_bans_total", "by", "postmaster", d->bans_by_hand));
+    TRY(single_put(out, "mansio_bans", "gauge", "Bans in force.", m->bans));
+    return single_put(out, "mansio_logins_held", "gauge", "Logins whose mail is held, for having used up their quota.",
+        m->logins_held);
+}
+
 static RESULT lane_line_put(struct buf *out, const char *name, struct bytes lane, const char *result, uint64_t value)
 {
     TRY(buf_put_str(out, name));
@@ -274,6 +310,8 @@ RESULT metrics_put(struct buf *out, const struct metrics *m)
     TRY(work_put(out, m));
     if (m->tls != NULL)
         TRY(tls_put(out, m->tls));
+    if (m->doors != NULL)
+        TRY(doors_put(out, m));
     size_t before = out->size;
     if (m->results != NULL && !is_ok(lane_results_put(out, m->results)))
         out->size = before;

@@ -16,6 +16,8 @@ struct metrics {
     const struct tally_lanes *results; /* NULL: who asks may not know the next hops */
     const struct scheduler *scheduler; /* the same */
     const struct tally_tls *tls;       /* NULL: nothing is known */
+    const struct tally_doors *doors;   /* NULL: nothing is known */
+    uint64_t bans, logins_held;        /* in force */
     int64_t oldest_ms;                 /* age of the oldest message; 0: the queue is empty */
     struct walltime now;
 };

@@ -5,6 +5,7 @@
 #include "daemon/queued/metrics_serve.h"
 #include "daemon/queued/postmasters.h"
 #include "daemon/queued/service.h"
+#include "daemon/queued/wards.h"
 
 enum { REQUEST_SIZE_MAX = 8192 };
 
@@ -30,9 +31,11 @@ RESULT metrics_of_engine(struct engine *engine, struct walltime now, bool with_l
     struct engine_stats stats;
     struct store_stats store_stats;
     struct envelope_head oldest;
-    struct metrics m = {.tls = engine_tls(engine), .engine = &stats, .store = &store_stats, .now = now};
+    struct metrics m = {
+        .tls = engine_tls(engine), .doors = engine_doors(engine), .engine = &stats, .store = &store_stats, .now = now};
 
     engine_stats_get(engine, &stats);
+    wards_count(engine, now, &m.bans, &m.logins_held);
     TRY(store_read_begin(store));
     store_stats_get(store, &store_stats);
     if (is_ok(store_message_next(store, (struct message_id){0}, &oldest)))

@@ -119,3 +119,24 @@ void tally_certificate_set(
     if (name.size > 0)
         memcpy(one->name, name.data, name.size);
 }
+
+void tally_door_add(struct tally_doors *doors, unsigned family, struct bytes label, uint64_t count)
+{
+    size_t i = 0;
+
+    label = bytes_head(label, TALLY_LABEL_SIZE_MAX);
+    while (
+        i < doors->count && (doors->rows[i].family != family ||
+                                !bytes_equal((struct bytes){doors->rows[i].label, doors->rows[i].label_size}, label)))
+        i++;
+    if (i == TALLY_DOORS_MAX)
+        return;
+    struct tally_door *row = &doors->rows[i];
+    if (i == doors->count) {
+        *row = (struct tally_door){.family = family, .label_size = (uint8_t)label.size};
+        if (label.size > 0)
+            memcpy(row->label, label.data, label.size);
+        doors->count++;
+    }
+    row->count += count;
+}

@@ -84,6 +84,24 @@ struct tally_tls {
     bool dane_known, dane_live;
 };
 
+/* What the front door told (ipc/words.h, enum door_family). */
+enum { TALLY_DOORS_MAX = 128, TALLY_LABEL_SIZE_MAX = 64 };
+
+struct tally_door {
+    unsigned family;
+    uint8_t label_size;
+    uint8_t label[TALLY_LABEL_SIZE_MAX];
+    uint64_t count;
+};
+
+struct tally_doors {
+    struct tally_door rows[TALLY_DOORS_MAX];
+    size_t count;
+    uint64_t bans_by_guessing, bans_by_hand; /* made since the start */
+};
+
+/* Beyond TALLY_DOORS_MAX pairs of family and label they are left out. */
+void tally_door_add(struct tally_doors *doors, unsigned family, struct bytes label, uint64_t count);
 /* One of `count`, by its index; beyond TALLY_CERTIFICATES_MAX they are left out. */
 void tally_certificate_set(
     struct tally_tls *tls, uint32_t index, uint32_t count, struct bytes name, bool rsa, int64_t ends);

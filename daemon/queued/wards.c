@@ -77,6 +77,11 @@ static struct bytes login_name(const struct ward_login *l)
     return (struct bytes){l->name, l->size};
 }
 
+static bool ban_is_login(const struct ward_ban *b)
+{
+    return (b->block & BAN_LOGIN_BITS) == BAN_LOGIN_BITS;
+}
+
 static void save_soon(struct wards *w, struct walltime now)
 {
     if (!w->dirty)
@@ -171,6 +176,7 @@ static RESULT wards_save(struct engine *e, struct walltime now)
     while (e->wards->dirty) {
         TRY(portion_commit(e, save_rows, NULL, now, &count));
         saved(e->wards, count);
+        LOG(WARDS_SAVED, LOG_NUM("count", count));
         if (count == 0)
             break;
     }
@@ -302,9 +308,11 @@ RESULT wards_receive(struct engine *e, const struct msg_ban_report *report, stru
     b = ban_take(e->wards, report->block);
     b->until.ms = (int64_t)report->until;
     b->count = report->count;
-    if (!is_ok(config_client_block_put(e->cfg, report->block, &text)))
-        buf_reset(&text);
-    text_keep(b, buf_bytes(&text));
+    if (ban_is_login(b))
+        text_keep(b, report->client);
+    else if (is_ok(config_client_block_put(e->cfg, report->block, &text)))
+        text_keep(b, buf_bytes(&text));
+    e->doors.bans_by_guessing++;
     LOG(BANNED, LOG_TEXT("client", ban_text(b)), LOG_NUM("for_s", (b->until.ms - now.ms) / 1000),
         LOG_NUM("count", b->count), LOG_STR("by", "failed logins"));
     ban_changed(e, b, now);
@@ -337,6 +345,7 @@ RESULT engine_ban(struct engine *e, struct bytes who, int64_t for_ms, struct wal
     struct ward_ban *b = ban_take(e->wards, block);
     b->until.ms = for_ms == 0 ? FOR_EVER_MS : now.ms + for_ms;
     b->by_hand = true;
+    e->doors.bans_by_hand++;
     text_keep(b, buf_bytes(&text));
     LOG(BANNED, LOG_TEXT("client", ban_text(b)), LOG_NUM("for_s", for_ms / 1000), LOG_NUM("count", b->count),
         LOG_STR("by", "postmaster"));
@@ -401,6 +410,15 @@ bool wards_login_is_held(struct engine *e, struct bytes login, uint32_t recipien
     return true;
 }
 
+/* By what the list calls it. */
+static struct ward_ban *login_ban_find(struct wards *w, struct bytes who)
+{
+    for (size_t i = 0; i < w->ban_count; i++)
+        if (ban_is_login(&w->bans[i]) && bytes_equal(ban_text(&w->bans[i]), who))
+            return &w->bans[i];
+    return NULL;
+}
+
 RESULT engine_unban(struct engine *e, struct bytes who, struct walltime now, uint32_t *count_out)
 {
     struct ward_login *l = login_find(e->wards, who);
@@ -414,7 +432,8 @@ RESULT engine_unban(struct engine *e, struct bytes who, struct walltime now, uin
         l->dirty = true;
         *count_out = 1;
     }
-    if (block_read(e->cfg, who, &block) && (b = ban_find(e->wards, block)) != NULL && !b->gone) {
+    b = block_read(e->cfg, who, &block) ? ban_find(e->wards, block) : login_ban_find(e->wards, who);
+    if (b != NULL && !b->gone) {
         b->gone = true;
         ban_changed(e, b, now);
         *count_out = 1;
@@ -426,6 +445,15 @@ RESULT engine_unban(struct engine *e, struct bytes who, struct walltime now, uin
     return wards_save(e, now);
 }
 
+void wards_count(struct engine *e, struct walltime now, uint64_t *bans_out, uint64_t *held_out)
+{
+    struct ward_view view;
+
+    *bans_out = *held_out = 0;
+    for (size_t cursor = 0; engine_ban_next(e, &cursor, now, &view);)
+        (*(view.held ? held_out : bans_out))++;
+}
+
 bool engine_ban_next(struct engine *e, size_t *cursor, struct walltime now, struct ward_view *view_out)
 {
     struct wards *w = e->wards;
@@ -434,7 +462,8 @@ bool engine_ban_next(struct engine *e, size_t *cursor, struct walltime now, stru
         const struct ward_ban *b = &w->bans[(*cursor)++];
         if (b->gone || b->until.ms <= now.ms)
             continue;
-        *view_out = (struct ward_view){.who = ban_text(b), .by_hand = b->by_hand, .until = b->until, .count = b->count};
+        *view_out = (struct ward_view){
+            .who = ban_text(b), .login = ban_is_login(b), .by_hand = b->by_hand, .until = b->until, .count = b->count};
         if (b->until.ms == FOR_EVER_MS)
             view_out->until.ms = 0;
         return true;
@@ -443,7 +472,7 @@ bool engine_ban_next(struct engine *e, size_t *cursor, struct walltime now, stru
         const struct ward_login *l = &w->logins[(*cursor)++ - w->ban_count];
         if (!l->held)
             continue;
-        *view_out = (struct ward_view){.who = login_name(l), .login = true};
+        *view_out = (struct ward_view){.who = login_name(l), .login = true, .held = true};
         return true;
     }
     return false;

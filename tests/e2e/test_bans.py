@@ -2,7 +2,6 @@
 """Who is shut out for guessing or by hand, and logins that sent more than they may: over restarts, cleared by queuectl."""
 import base64
 import os
-import time
 
 import support  # noqa: F401
 import case
@@ -15,12 +14,12 @@ from wire import Wire
 class Bans(Case):
     """What outlives a restart: bans, and logins that sent more than they may."""
 
-    def server(self, config=""):
+    def server(self, config="", auth=""):
         port = self.submission = free_port()
         users = os.path.join(self.subfolder("auth"), "users")
         m = self.mansio(relay=False, start=False, inbound=2, config=f'''
 listen submission {{ address = "127.0.0.1:{port}" tls = "none" auth = true auth_without_tls = true }}
-auth {{ users = "{users}" failures = 3 ban = "10m" }}
+auth {{ users = "{users}" failures = 3 ban = "10m" {auth} }}
 exempt_from = {{ "127.0.0.1" }}
 domain "here.test" {{ }}
 route "*" {{ via = "relay:[127.0.0.1]:9" }}
@@ -59,7 +58,7 @@ checks {{ names = false tarpit = "0" }}
         self.assertEqual("235", self.login("correct horse", "127.0.0.51")[1][:3])
         self.assertTrue(Wire(self, m.port, "127.0.0.50").greeting.startswith("220"), "mail for us is another matter")
         self.assertIn("127.0.0.50  for 10 min more (failed logins)", self.ban(m, "list"))
-        time.sleep(1.2)
+        m.wait_event("wards_saved")
         self.restart(m)
         self.assertIn("127.0.0.50", self.ban(m, "list"))
         self.assertTrue(self.login("correct horse", "127.0.0.50")[1].startswith("421"), "still, after a restart")
@@ -68,6 +67,27 @@ checks {{ names = false tarpit = "0" }}
         wait_until(lambda: self.login("correct horse", "127.0.0.50")[1][:3] == "235", 5, "cleared, in auth too")
         self.assertIn("Nobody is shut out", self.ban(m, "list"))
         self.assertTrue(m.events("control", command="unban"))
+
+    def test_guessing_at_one_name_from_everywhere(self):
+        m = self.server(auth="login_failures = 4")
+        m.announce("login_attacked")
+        self.assertEqual("235", self.login("correct horse", "127.0.0.41")[1][:3])
+        for i in range(4):
+            self.assertEqual("535", self.login("wrong", f"127.0.0.{42 + i}")[1][:3])
+        self.assertEqual("454", self.login("correct horse", "127.0.0.46")[1][:3], "a stranger is not judged")
+        self.assertEqual("235", self.login("correct horse", "127.0.0.41")[1][:3], "who was here before is")
+        listed = "alice  login, from unknown clients  for 10 min more (failed logins)"
+        wait_until(lambda: listed in self.ban(m, "list"), 5, lambda: self.ban(m, "list"))
+        m.wait_event("wards_saved")
+        self.restart(m)
+        self.assertIn(listed, self.ban(m, "list"))
+        self.assertEqual("454", self.login("correct horse", "127.0.0.46")[1][:3], "still, after a restart")
+        wait_until(lambda: 'mansio_logins_total{result="shut_out"} 1\n' in m.queuectl("metrics").stdout, 5,
+                   lambda: m.queuectl("metrics").stdout)
+        self.assertIn("\nmansio_bans 1\n", m.queuectl("metrics").stdout)
+        m.announce("banned")
+        self.ban(m, "clear", "alice")
+        wait_until(lambda: self.login("correct horse", "127.0.0.46")[1][:3] == "235", 5, "cleared, in auth too")
 
     def test_bans_by_hand(self):
         m = self.server()

@@ -56,6 +56,30 @@ static void what_is_old_is_forgotten(void **state)
     assert_true(guard_admit(&g, 7, now));
 }
 
+/* A name that is guessed at from everywhere; its own client is still heard. */
+static void logins_and_their_acquaintances(void **state)
+{
+    static struct acquaintances a;
+    uint64_t alice = guard_login_key(BYTES("alice")), bob = guard_login_key(BYTES("bob"));
+
+    (void)state;
+    assert_int_not_equal(alice, bob);
+    assert_int_equal(alice >> 56, 0xff); /* never that of an address */
+    for (unsigned n = 0; n < 5; n++)
+        guard_failed(&g, alice, now);
+    assert_false(guard_admit(&g, alice, now));
+    assert_true(guard_admit(&g, bob, now));
+    acquaintance_add(&a, alice, 7);
+    assert_true(acquaintance_is(&a, alice, 7));
+    assert_false(acquaintance_is(&a, alice, 8));
+    assert_false(acquaintance_is(&a, bob, 7));
+    for (uint64_t block = 100; block < 200; block++)
+        acquaintance_add(&a, bob, block);
+    assert_true(acquaintance_is(&a, bob, 199));
+    guard_set(&g, alice, now, (struct instant){0}, 0);
+    assert_true(guard_admit(&g, alice, now));
+}
+
 static void few_hashes_at_a_time(void **state)
 {
     (void)state;
@@ -99,6 +123,7 @@ int main(void)
         cmocka_unit_test_setup(answers_come_later_and_later, setup),
         cmocka_unit_test_setup(bans_double_up_to_their_bound, setup),
         cmocka_unit_test_setup(what_is_old_is_forgotten, setup),
+        cmocka_unit_test_setup(logins_and_their_acquaintances, setup),
         cmocka_unit_test_setup(few_hashes_at_a_time, setup),
         cmocka_unit_test_setup(a_full_table, setup),
         cmocka_unit_test_setup(zero_shuts_nobody_out, setup),

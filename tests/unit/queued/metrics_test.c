@@ -30,6 +30,37 @@ static void buckets_are_cumulative(void **state)
     assert_true(bytes_find(text, BYTES("mansio_lane")) < 0);
 }
 
+static void the_front_door(void **state)
+{
+    struct buf out = BUF(room);
+    struct engine_stats stats = {0};
+    struct store_stats store = {0};
+    static struct tally_doors doors;
+    struct metrics m = {.engine = &stats, .store = &store, .doors = &doors, .bans = 3, .logins_held = 1};
+
+    (void)state;
+    tally_door_add(&doors, DOOR_LIMITED, BYTES("client_messages"), 2);
+    tally_door_add(&doors, DOOR_LOGIN, BYTES("bad"), 5);
+    tally_door_add(&doors, DOOR_LIMITED, BYTES("login_octets"), 1);
+    tally_door_add(&doors, DOOR_LIMITED, BYTES("client_messages"), 40);
+    tally_door_add(&doors, DOOR_LISTED, BYTES("a\"b\n"), 1);
+    doors.bans_by_hand = 9;
+    assert_true(is_ok(metrics_put(&out, &m)));
+    assert_true(bytes_find(buf_bytes(&out), BYTES("# TYPE mansio_limited_total counter\n"
+                                                  "mansio_limited_total{limit=\"client_messages\"} 42\n"
+                                                  "mansio_limited_total{limit=\"login_octets\"} 1\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("\nmansio_logins_total{result=\"bad\"} 5\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("\nmansio_bans_total{by=\"postmaster\"} 9\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("\nmansio_bans 3\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("\nmansio_logins_held 1\n")) >= 0);
+    assert_true(bytes_find(buf_bytes(&out), BYTES("b\n\"")) < 0);
+    for (uint64_t i = 0; i < 1000; i++)
+        tally_door_add(&doors, DOOR_REFUSED, (struct bytes){(const uint8_t *)&i, sizeof i}, 1);
+    assert_int_equal(doors.count, TALLY_DOORS_MAX);
+    buf_reset(&out);
+    assert_true(is_ok(metrics_put(&out, &m)));
+}
+
 static void certificates_and_dane(void **state)
 {
     struct buf out = BUF(room);
@@ -121,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buckets_are_cumulative),
+        cmocka_unit_test(the_front_door),
         cmocka_unit_test(certificates_and_dane),
         cmocka_unit_test(rates_look_back),
         cmocka_unit_test(lanes_are_bounded_and_harmless),
