@@ -70,5 +70,5 @@ void counts_add(struct counts *c, enum door_family family, struct bytes label)
     }
     c->rows[i].fresh++;
     if (!c->timer.armed)
-        loop_timer_set(c->loop, &c->timer, instant_after(loop_now(c->loop), COUNTS_TELL_MS));
+        loop_timer_set(c->loop, &c->timer, instant_after(loop_now(c->loop), COUNTS_WAIT_MS));
 }

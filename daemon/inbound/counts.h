@@ -8,7 +8,7 @@
 
 #include "daemon/inbound/depot.h"
 
-enum { COUNTS_MAX = 96, COUNTS_LABEL_SIZE_MAX = 64, COUNTS_TELL_MS = 1000 };
+enum { COUNTS_MAX = 96, COUNTS_LABEL_SIZE_MAX = 64, COUNTS_WAIT_MS = 1000 };
 
 struct counts;
 

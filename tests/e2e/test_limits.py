@@ -71,12 +71,12 @@ class Rates(Case):
     def test_senders_domains_and_sizes(self):
         m = self.mansio(relay=False, config=STRANGERS.replace("}\ndomain", '}\ndomain "small.test" '
                         '{ deliver = "discard" message_size = 2K recipients = "3/1h" }\ndomain')
-                        + 'rates { sender_messages = "2/1h" client_octets = "10K/1h" }')
+                        + 'rates { sender_messages = "2/1h" client_octets = "10K/1h" sender_octets = "5K/1h" uid_octets = "1K/1h" }')
         w = Wire(self, m.port)
         w.say("EHLO there.test")
         for expected in ("250", "250", "450"):
             w.say("RSET")
-            self.assertEqual(expected, w.say("MAIL FROM:<a@busy.test>")[:3])
+            self.assertEqual(expected, w.say("MAIL FROM:<a@busy.test>" if expected == "250" else "MAIL FROM:<a@BUSY.test>")[:3])
         self.assertEqual("250", w.say("MAIL FROM:<a@calm.test>")[:3])
         w.say("RSET")
         self.assertEqual("250", w.say("MAIL FROM:<> SIZE=3000")[:3])
@@ -94,6 +94,21 @@ class Rates(Case):
         self.assertEqual("250", w.say("Subject: larger\r\n\r\n" + ("x" * 70 + "\r\n") * 200 + ".")[:3])
         self.assertTrue(w.say("MAIL FROM:<>").startswith("452 4.7.1"), "10K are spent")
         m.wait_event("rate_limited", 10, what="client_octets")
+
+        def large(w, sender):
+            w.say("EHLO there.test")
+            self.assertEqual(["250", "250"], [a[:3] for a in w.mail("x@here.test", sender=sender)])
+            self.assertEqual("354", w.say("DATA")[:3])
+            self.assertEqual("250", w.say("Subject: larger\r\n\r\n" + ("x" * 70 + "\r\n") * 80 + ".")[:3])
+        large(Wire(self, m.port, "127.0.0.31"), "a@heavy.test")
+        w = Wire(self, m.port, "127.0.0.32")
+        w.say("EHLO there.test")
+        self.assertTrue(w.say("MAIL FROM:<b@HEAVY.test>").startswith("452 4.7.1"), "from whatever address")
+        m.wait_event("rate_limited", 10, what="sender_octets")
+        program = Wire.of(self, os.path.join(m.run_dir, "inject"))
+        large(program, "a@here.test")
+        self.assertTrue(program.say("MAIL FROM:<b@there.test>").startswith("452 4.7.1"), "1K of this user are spent")
+        m.wait_event("rate_limited", 10, what="uid_octets")
 
     def test_defaults_leave_ourselves_alone(self):
         m = self.mansio(config='rates { client_connections = "1/1h" client_messages = "1/1h" }')

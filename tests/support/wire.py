@@ -6,7 +6,20 @@ class Wire:
     """A client that says exactly what it is told, from an address of its own."""
 
     def __init__(self, test, port, source="127.0.0.30", greeting=True):
-        self.socket = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+        self._take(test, socket.create_connection(("127.0.0.1", port), 20, (source, 0)), greeting)
+
+    @classmethod
+    def of(cls, test, path):
+        """At a UNIX socket."""
+        wire = cls.__new__(cls)
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(20)
+        s.connect(path)
+        wire._take(test, s, True)
+        return wire
+
+    def _take(self, test, connected, greeting):
+        self.socket = connected
         test.addCleanup(self.socket.close)
         self.file = self.socket.makefile("rb")
         self.greeting = self.reply() if greeting else None
