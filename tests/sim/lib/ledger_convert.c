@@ -50,6 +50,9 @@ void content_check_converted(const struct letter *l, struct bytes content, const
         content_check(l, content, where);
         return;
     }
+    /* Only the header was in the way: a body that came as it was sent was not converted. */
+    if (bytes_equal(bytes_after(content, header_part(content).size), bytes_after(body, header_part(body).size)))
+        all = false;
     wanted.body = (struct heap_buf){0};
     if (l->is_dsn) {
         heap_buf_put(&wanted.body, converted(body, all));
