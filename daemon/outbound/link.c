@@ -278,6 +278,40 @@ static RESULT tls_make(struct link *l, struct tls **tls_out)
     return r;
 }
 
+/* --- clear text after a handshake that failed: at the level `opportunistic` alone --- */
+
+/* With or without TLS, for a session that is about to begin. */
+static enum smtp_client_tls tls_or_clear(struct link *l, enum smtp_client_tls tls)
+{
+    uint8_t octets[RESUMPTION_KEY_SIZE_MAX];
+    struct buf key = BUF(octets);
+
+    if (l->tlsa != NULL)
+        return SMTP_CLIENT_TLS_REQUIRED;
+    if (l->level != ROUTE_TLS_OPPORTUNISTIC || l->peer.lmtp)
+        return tls;
+    l->second_try = tls == SMTP_CLIENT_TLS_NONE;
+    if (tls == SMTP_CLIENT_TLS_OPPORTUNISTIC && is_ok(session_key(l, &key)) &&
+        clear_hosts_has(&l->ob->clear_hosts, buf_bytes(&key), loop_now(l->ob->loop)))
+        return SMTP_CLIENT_TLS_NONE;
+    return tls;
+}
+
+/* A job went its way in the clear. A host that did not get so far may have been about to go down when the handshake failed: it
+ * is asked for TLS again. */
+static void clear_host_note(struct link *l)
+{
+    uint8_t octets[RESUMPTION_KEY_SIZE_MAX];
+    struct buf key = BUF(octets);
+
+    l->second_try = false;
+    if (!is_ok(session_key(l, &key)))
+        return;
+    clear_hosts_put(&l->ob->clear_hosts, buf_bytes(&key), loop_now(l->ob->loop));
+    LOG(TLS_SET_ASIDE, LOG_TEXT("host", link_host(l)), LOG_STR("address", l->address_text),
+        LOG_NUM("seconds", CLEAR_HOSTS_KEEP_MS / 1000));
+}
+
 const char *link_tls_proof(const struct link *l)
 {
     return l->fingerprint.size > 0 ? " pinned" : measures_by_roots(l) ? " verified" : l->dane ? " dane" : "";
@@ -409,6 +443,8 @@ static void link_event(struct link *l, const struct smtp_client_event *event)
     case SMTP_CLIENT_JOB_DONE:
         mem_free(l->convert);
         l->convert = NULL;
+        if (l->second_try && event->done.end == SMTP_CLIENT_END_DONE)
+            clear_host_note(l);
         if (l->joint != NULL) {
             joint_done(l, event);
             break;
@@ -717,7 +753,7 @@ static void client_begin(struct link *l, enum smtp_client_tls tls)
         .lmtp = l->peer.lmtp,
         .eight_bit = cfg->send_8bit_raw ? SMTP_EIGHT_BIT_RAW : cfg->eight_bit,
         .domain_ascii = idna_to_ascii,
-        .tls = l->tlsa != NULL ? SMTP_CLIENT_TLS_REQUIRED : tls,
+        .tls = tls_or_clear(l, tls),
         .login = l->login != NULL ? &l->login->auth.login : NULL,
         .greeting_ms = cfg->timeouts.greeting,
         .ehlo_ms = cfg->timeouts.ehlo,

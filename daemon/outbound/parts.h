@@ -12,6 +12,7 @@
 #include "daemon/edge/conn.h"
 #include "daemon/edge/dns_edge.h"
 #include "daemon/edge/loop.h"
+#include "daemon/outbound/clear_hosts.h"
 #include "daemon/outbound/courier.h"
 #include "daemon/outbound/dane_check.h"
 #include "daemon/outbound/findings.h"
@@ -65,6 +66,7 @@ struct link {
     bool shaking;               /* a TLS handshake is under way */
     bool over;                  /* CLOSE was pulled, or the connection is gone */
     bool tls_due;               /* START_TLS was pulled */
+    bool second_try;            /* in the clear, since a handshake with this peer has just failed */
     uint32_t jobs;
     struct loop_hook work;
     enum route_tls level;
@@ -147,6 +149,7 @@ struct outbound {
     struct rewriting rewriting;
     struct channel *queued;
     struct resumption resumption;
+    struct clear_hosts clear_hosts;
     struct dane_check *dane_check;
     bool dane_known, dane_live;
     struct mx_self self;

@@ -179,6 +179,28 @@ class Out(Case):
         self.assertEqual({f"b{n}@two.test": "TLSv1.3" for n in range(4)}, peer.got)
         self.assertEqual(2, peer.resumed)
 
+    def test_broken_host_is_remembered(self):
+        """After a handshake that stalls, mail goes in the clear, and the next message does not wait for it again; where TLS is demanded
+        nothing is noted, and what is noted does not count."""
+        peer = tlspeer.Peer(self, "127.0.0.1", 0, way="stall")
+        names = NameServer(self, "mx.two IN A 127.0.0.1\n" + "".join(
+            f"{name} IN MX 10 mx.two\n" for name in ("one", "two", "hard1", "hard2")))
+        self.addCleanup(names.close)
+        m = self.mansio(name="s", dns=names, mx_port=peer.port, limits="jobs_per_connection = 1", timeouts='ehlo = "1s"',
+                        retry='plan = { "1h" }', config="".join(
+            f'route "{name}.test" {{ via = "mx" port = {peer.port} tls = "encrypt" }}\n' for name in ("hard1", "hard2")))
+        m.tolerate("tls_failed", "connect_failed")
+        # the domain of each message, how it ends, how often the host was asked for TLS until then, and what is noted then
+        for domain, outcome, asked, noted in (("hard1", "deferred", 1, 0), ("one", "delivered", 2, 1),
+                                              ("two", "delivered", 2, 1), ("hard2", "deferred", 3, 1)):
+            with self.subTest(domain):
+                m.send("a@here.test", [f"b@{domain}.test"], b"Subject: x\r\n\r\nx\r\n")
+                m.wait_event(outcome, to=f"b@{domain}.test")
+                self.assertEqual(asked, peer.asked)
+                self.assertEqual(noted, len(m.events("tls_set_aside")))
+        self.assertEqual({"b@one.test": "clear", "b@two.test": "clear"}, peer.got)
+        m.queuectl("delete", "all")
+
     def test_dane_without_an_answer(self):
         """A zone that vouches for itself and whose TLSA records cannot be had: no mail until they can (RFC 7672 2.1.2)."""
         r = self.receiver("mx.two.test")

@@ -2,6 +2,7 @@
 
     peer = tlspeer.Peer(test, "127.0.1.5", 25, certificate=base, way="stall")
     peer.got                  {recipient: "TLSv1.3" | "clear"}
+    peer.asked                how often STARTTLS was said
 
 Ways: `plain` does not offer STARTTLS (or somebody took it away), `stall` says 220 and then nothing, `garbage` says 220 and then nonsense,
 `refuse` offers it and says 454, `close` closes after 220, `old` speaks TLS 1.1 at most, `inject` sends
@@ -27,7 +28,7 @@ class Peer:
     def __init__(self, test, address, port, base=None, way="", client_ca=None):
         self.way, self.got, self.clients = way, {}, []
         self.context = server_context(base, way == "old", client_ca) if base else None
-        self.resumed = 0
+        self.resumed = self.asked = 0
         self.listener = socket.create_server((address, port), backlog=64)
         self.address, self.port = address, self.listener.getsockname()[1]
         self.open = []
@@ -61,6 +62,7 @@ class Peer:
 
     def _start_tls(self, s):
         """The socket from now on; None ends the session."""
+        self.asked += 1
         if self.way == "refuse":
             s.sendall(b"454 4.7.0 not now\r\n")
             return s
