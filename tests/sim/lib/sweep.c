@@ -1,6 +1,6 @@
 #include "tests/sim/lib/sweep.h"
 
-enum { CUT_FATES = 2, GROWTH_STEPS = 4, GROWTH_SLACK = 65536, SEEDS_MAX = 2000, CALLS_NEVER = 1 << 30 };
+enum { CUT_FATES = 2, GROWTH_STEPS = 4, GROWTH_SLACK = 262144, SEEDS_MAX = 2000, CALLS_NEVER = 1 << 30 };
 enum { MAP_FIRST = 4 << 20, MAP_STEP = 256 << 10, MAP_LAST = 20 << 20 };
 
 static bool sweep_cuts(const struct run_options *scenario, uint64_t stride)
