@@ -227,9 +227,7 @@ struct engine {
 /* engine.c */
 RESULT engine_take_id(struct engine *e, struct message_id *id_out);
 RESULT effect_add(struct engine *e, const struct effect *effect);
-/* The rows of the lanes that are to be saved; a portion_fn. */
-RESULT batch_saves(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
-void batch_saves_forget(struct engine *e);
+RESULT engine_ids_reserve(struct engine *e, struct walltime now, struct id_block *block_out);
 /* After the commit that they belong to: logs, counts, schedules. */
 void engine_effects_play(struct engine *e);
 /* One more of a stage. */
@@ -284,9 +282,20 @@ RESULT expansion_apply(struct engine *e, const struct envelope_head *head, const
 RESULT expansion_remember(
     struct engine *e, struct message_id id, struct bytes path, struct bytes lane, bool *fresh_out);
 
+/* batch.c */
+void batch_init(struct batch *b);
+void batch_fini(struct engine *e);
+/* All that waits for a commit, in as many as it takes. */
+void batch_commit(struct engine *e, struct walltime now);
 /* Commits what waits for it together with the portion: one wait for the disk instead of two. CODE_GONE: no mail waits for a
  * commit, or not with this portion; then nothing has happened, and the mail is tried without it at the next turn. */
 RESULT batch_commit_with(struct engine *e, const struct rider *rider, struct walltime now);
+/* The rows of the lanes that are to be saved; a portion_fn. */
+RESULT batch_saves(struct engine *e, void *context, struct walltime now, uint32_t *count_out);
+void batch_saves_forget(struct engine *e);
+/* The wall clock may have jumped. */
+void batch_waits_settle(struct engine *e, struct walltime now);
+struct walltime batch_deadline(const struct engine *e);
 
 /* postmaster.c */
 /* Runs one portion as a transaction of its own, with map growth; effects are played after it. */
