@@ -1,7 +1,7 @@
 /* clear_hosts: hosts whose TLS handshake failed and that took mail in the clear instead, so that the next attempt does not wait for the same
  * handshake again.
  *
- * For: link.c, at the level `opportunistic` alone. Not for: levels that ask for TLS: mail of theirs is never sent in the clear. Threads: none.
+ * For: link_tls.c, at the level `opportunistic` alone. Not for: levels that ask for TLS: mail of theirs is never sent in the clear. Threads: none.
  * A key holds host, address and port: a domain that names somebody else's address as its MX host, and so makes the handshake fail
  * by the name, spoils nothing for mail that is meant for that address under its own name. Plain memory; all zero is an empty table.
  * Bounds: CLEAR_HOSTS_COUNT_MAX places, each for CLEAR_HOSTS_KEEP_MS; the oldest goes first. What is forgotten costs a handshake.

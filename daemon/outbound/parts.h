@@ -223,11 +223,24 @@ void link_close(struct link *l);
 /* Would its session do for this delivery's job to this peer: under its route's rule for TLS, from the same source, and logged in as
  * the same? */
 bool link_peer_same(const struct link *l, const struct courier_peer *peer, const struct delivery *d);
-/* How the peer's name was proved: "", " verified" or " dane"; for logs, behind version and cipher. */
-const char *link_tls_proof(const struct link *l);
 /* A turn of the client core in the loop's work. */
 void link_wake(struct link *l);
 
+/* Its peer's name; the socket's path for unix. */
+struct bytes link_host(const struct link *l);
+
+/* --- link_tls.c --- */
+/* Ready to shake hands; CODE_REFUSED when nothing could prove what the route asks for. */
+RESULT link_tls_make(struct link *l, struct tls **tls_out);
+/* With or without TLS, for a session that is about to begin; `tls` is what the courier asks for. */
+enum smtp_client_tls link_tls_wanted(struct link *l, enum smtp_client_tls tls);
+/* A job went its way in the clear after a handshake that failed. A host that did not get so far may have been about to go down, and is
+ * asked for TLS again. */
+void link_clear_noted(struct link *l);
+/* How the peer's name was proved: "", " pinned", " verified" or " dane"; for logs, behind version and cipher. */
+const char *link_tls_proof(const struct link *l);
+
+/* --- the pool, in link.c --- */
 /* Kept links: by lane, or by where they go; taken out of the pool. NULL: none. */
 struct link *pool_take_lane(struct outbound *ob, struct bytes lane);
 struct link *pool_take_peer(struct delivery *d, const struct courier_peer *peer);

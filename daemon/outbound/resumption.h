@@ -1,6 +1,6 @@
 /* resumption: TLS sessions to take up again, by destination: a second connection to a host saves the signatures of a whole handshake.
  *
- * For: link.c. Not for: sessions that TLSA records prove: they are proved anew each time, since records change. Threads: none.
+ * For: link_tls.c. Not for: sessions that TLSA records prove: they are proved anew each time, since records change. Threads: none.
  * A key holds all that decided what the first handshake had to prove (level, host, address, port, domain), so that nothing is taken
  * up that proved less. Each session serves once (RFC 8446 C.4); the host gives a new one. Bounds: RESUMPTION_COUNT_MAX sessions, each
  * for RESUMPTION_KEEP_MS; the oldest goes first. Secrets are wiped.
