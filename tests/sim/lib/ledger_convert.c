@@ -58,7 +58,10 @@ void content_check_converted(const struct letter *l, struct bytes content, const
         heap_buf_put(&wanted.body, converted(body, all));
         content_check(&wanted, content, where);
     } else {
-        put_without_mime(&wanted.body, converted(body, all));
+        struct heap_buf sent = {0}; /* what Bcc names was gone before anything was converted */
+        put_without_bcc(&sent, body);
+        put_without_mime(&wanted.body, converted(l->submitted ? heap_buf_bytes(&sent) : body, all));
+        heap_buf_free(&sent);
         put_without_mime(&came, content);
         content_check(&wanted, heap_buf_bytes(&came), where);
     }

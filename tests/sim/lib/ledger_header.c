@@ -35,6 +35,17 @@ bool header_names_bcc(struct bytes content)
     return has_field(content, BYTES("Bcc:"));
 }
 
+void put_without_bcc(struct heap_buf *out, struct bytes content)
+{
+    struct bytes field;
+
+    while (field_next(&content, &field))
+        if (!is_bcc(field))
+            heap_buf_put(out, field);
+    heap_buf_put(out, BYTES("\r\n"));
+    heap_buf_put(out, content);
+}
+
 /* May this field be added to a header that came without it? */
 static bool is_addition(const struct letter *l, struct bytes field)
 {

@@ -29,6 +29,7 @@ bool letter_is_content(const struct letter *l, struct bytes content);
 /* ledger_header.c: a submission without our trace field: what was added to its header, and what was taken out. */
 void submission_check(const struct letter *l, struct bytes content, const char *where);
 bool header_names_bcc(struct bytes content);
+void put_without_bcc(struct heap_buf *out, struct bytes content);
 /* Of a letter that is split: the only Bcc is his who gets it, when he is blind, and nothing names another blind one. */
 void split_check(const struct letter *l, const struct fate *f, struct bytes content, const char *where);
 /* Whose copy of a letter that is split this is. */
