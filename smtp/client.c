@@ -407,6 +407,10 @@ static bool is_too_many(struct peer_reply reply)
 
 static void on_rcpt(struct smtp_client *c, struct peer_reply reply)
 {
+    /* Those that this peer was never sent have no reply: without pipelining they were not yet passed when MAIL was answered. */
+    while (c->rcpt_at < c->rcpt_sent && c->rcpt_states[c->rcpt_at] >= RCPT_REFUSED_HERE)
+        c->rcpt_at++;
+    ASSERT(c->rcpt_at < c->rcpt_sent);
     size_t at = c->rcpt_at++;
 
     if (c->rcpt_states[at] == SMTP_CLIENT_RCPT_OPEN) {
