@@ -210,7 +210,7 @@ struct store_fsck {
     uint64_t messages, recipients, due_rows, body_rows, history_rows, lanes, seen_rows;
     uint64_t damaged, orphan_due, missing_due, orphan_recipients, orphan_bodies, missing_bodies, unpublished;
     uint64_t orphan_index, missing_index; /* rows of the index that no recipient has, recipients that it lacks */
-    uint64_t orphan_held; /* marks of recipients that are not there */
+    uint64_t orphan_held;                 /* marks of recipients that are not there */
     uint64_t orphan_seen,
         missing_seen;        /* names remembered of no message; expanded recipients that are not remembered */
     uint64_t empty_messages; /* heads without any recipient: store_message_finish was forgotten */
@@ -221,7 +221,8 @@ RESULT store_fsck(
 static inline bool store_fsck_clean(const struct store_fsck *f)
 {
     return f->damaged + f->orphan_due + f->missing_due + f->orphan_recipients + f->orphan_bodies + f->missing_bodies +
-               f->orphan_index + f->missing_index + f->orphan_held + f->orphan_seen + f->missing_seen + f->empty_messages ==
+               f->orphan_index + f->missing_index + f->orphan_held + f->orphan_seen + f->missing_seen +
+               f->empty_messages ==
            0;
 }
 

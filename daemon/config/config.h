@@ -168,7 +168,7 @@ struct config_rates {
     struct rate login_recipients, login_messages, login_octets, login_quota;
     struct rate uid_recipients, uid_messages, uid_octets;
     struct rate sender_recipients, sender_messages, sender_octets;
-    struct rate handshakes; /* of strangers, all together, while users and our own hosts send */
+    struct rate handshakes;        /* of strangers, all together, while users and our own hosts send */
     uint32_t ipv4_bits, ipv6_bits; /* of an address, what counts as one client */
 };
 
@@ -234,7 +234,7 @@ struct config {
     size_t system_lookup; /* index of LOOKUP_SYSTEM; lookup_count: none */
     struct config_network_list relay_from;
     struct config_text_list relay_certificates; /* SHA-256, as hexadecimal digits in pairs, with or without colons */
-    struct config_domain *domains; /* each with a name of its own */
+    struct config_domain *domains;              /* each with a name of its own */
     size_t domain_count;
     struct config_domain *hosted; /* domain "*": for all that its `names` know; NULL: none */
     struct config_text_list route_lookups;
