@@ -9,6 +9,11 @@
 #include <stdio.h> /* so that its declarations are read before the poison */
 #include <time.h>
 
+/* with clang the C library's checked forms of these are macros */
+#undef sprintf
+#undef printf
+#undef fprintf
+
 /* unbounded, or silently cutting */
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets strncpy strncat scanf sscanf
 /* the heap: cores live in memory that their caller gave */
