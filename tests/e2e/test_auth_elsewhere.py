@@ -15,6 +15,7 @@ import support  # noqa: F401
 import case
 from case import IS_ROOT, Case, as_ordinary_user, give, main, need_root
 from certificates import anybody, certificate
+from namespaces import behind_mounts
 from ports import free_port
 from waiting import wait_until
 from wire import Wire
@@ -99,13 +100,7 @@ class Pam(Elsewhere):
         self.file("shadow", f"root:*:19000::::::\nwalter:{HASH}:19000::::::\nanna:{HASH}:19000:0:99999:7::1:\n")
         os.chmod(self.path("shadow"), 0o600)
         m = self.house("pam", as_root=as_root, start=False, more=more)
-        real = m.program("mansiod")
-        wrapper = self.file("mansiod", "#!/bin/sh\nexec unshare -m sh -c '" + " && ".join(
-            f"mount --bind {self.path(name)} /etc/{name}" for name in ("passwd", "shadow")) +
-            f" && mount --bind {folder} /etc/pam.d && exec {real} \"$@\"' sh \"$@\"\n")
-        os.chmod(wrapper, 0o755)
-        programs = m.program
-        m.program = lambda name: wrapper if name == "mansiod" else programs(name)
+        behind_mounts(m, {"/etc/passwd": self.path("passwd"), "/etc/shadow": self.path("shadow"), "/etc/pam.d": folder})
         return m.start()
 
     @need_root("to show the server other passwords than this machine's")

@@ -8,7 +8,7 @@ import pwd
 
 import support  # noqa: F401
 from case import Case, main, need_root
-from namespaces import mount_namespace
+from namespaces import behind_mounts
 from ports import free_port
 from waiting import wait_until
 
@@ -37,12 +37,7 @@ class Owners(Case):
             dns=self.dns(ZONE), mx_port=self.port, hostname="mx.h.test", as_root=True, user="nobody", start=False,
             config='domain "h.test" { system_users = true }\n'
                    f'domain "s.test" {{ system_users = true mbox = "{self.spool}/%u" }}\n' + config)
-        real = m.program("mansiod")
-        wrapper = self.file("mansiod", "#!/bin/sh\nexec " + " ".join(mount_namespace()) + " sh -c 'mount --bind " + passwd +
-                            " /etc/passwd && exec " + real + ' "$@"\' sh "$@"\n')
-        os.chmod(wrapper, 0o755)
-        programs = m.program
-        m.program = lambda name: wrapper if name == "mansiod" else programs(name)
+        behind_mounts(m, {"/etc/passwd": passwd})
         return m.start()
 
     def forward(self, user, text, mode=0o600):

@@ -14,6 +14,7 @@ import support  # noqa: F401
 import case
 import postfix
 from case import Case, main
+from namespaces import mount_namespace
 from ports import free_port
 from waiting import wait_until
 
@@ -175,7 +176,7 @@ smtpd_forbid_bare_newline = {forbid}
         for name, line in (("passwd", f"Debian-exim:x:{EXIM_ID}:{EXIM_ID}::/:/bin/false\n"), ("group", f"Debian-exim:x:{EXIM_ID}:\n")):
             with open("/etc/" + name) as f:
                 mounts += f"mount --bind {self.file(name, f.read() + line)} /etc/{name} && "
-        return ["unshare", "-m", "sh", "-c", mounts + f'exec {EXIM} -C "$0" -bdf', conf], EXIM_ID
+        return [*mount_namespace(), "sh", "-c", mounts + f'exec {EXIM} -C "$0" -bdf', conf], EXIM_ID
 
     @unittest.skipUnless(case.IS_ROOT and EXIM, "needs Exim and root")
     def test_exim(self):

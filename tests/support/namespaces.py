@@ -1,5 +1,6 @@
 """Mount namespaces for tests: what is mounted within is seen by nobody else and goes with the last process."""
 import functools
+import os
 import subprocess
 
 
@@ -16,6 +17,17 @@ def mount_namespace(*options):
         except FileNotFoundError:
             break
     return None
+
+
+def behind_mounts(m, mounts):
+    """Lets the server m (tests/support/mansio.py, not yet started) see `mounts`, a path for each place, which nobody else sees."""
+    real, program = m.program("mansiod"), m.program
+    binds = "".join(f"mount --bind {path} {place} && " for place, path in mounts.items())
+    wrapper = m.test.file("mansiod", f"""#!/bin/sh
+exec {" ".join(mount_namespace())} sh -c '{binds}exec {real} "$@"' sh "$@"
+""")
+    os.chmod(wrapper, 0o755)
+    m.program = lambda name: wrapper if name == "mansiod" else program(name)
 
 
 def root_is_mount_point():
