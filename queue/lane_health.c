@@ -24,8 +24,11 @@ lane_health_get(struct wire_reader *in, struct lane_health *health_out)
     h.suspended_until.ms = (int64_t)wire_get_u64(in);
     h.suspended = wire_get_bool(in);
     h.last_error = wire_get_bytes(in, LANE_ERROR_SIZE_MAX);
-    if (in->rest.size > 0 && in->failed == NULL) /* only where there is one */
+    if (in->rest.size > 0 && in->failed == NULL) { /* only where there is one */
         h.pace_ms = wire_get_u32(in);
+        if (h.pace_ms == 0)
+            wire_fail(in, "a pace of nothing");
+    }
     TRY(wire_check(in));
     *health_out = h;
     return OK;

@@ -14,7 +14,7 @@ enum { RCPT_COUNT = 3 };
 struct peer {
     struct smtp_client client;
     struct convert convert;
-    bool surveyed; /* the body is asked for twice */
+    unsigned readings; /* of the body that may still begin: a message that is converted is read twice */
     struct smtp_client_config cfg;
     struct client_auth auth;
     struct smtp_job_rcpt rcpts[RCPT_COUNT];
@@ -36,6 +36,7 @@ static void job_start(void)
     p.jobs_left--;
     p.running = true;
     p.body_at = 0;
+    p.readings = 0;
     memset(p.results, 0, sizeof p.results);
     smtp_client_job_start(&p.client, p.now, &p.job);
 }
@@ -52,9 +53,9 @@ static void turn(void)
             ASSERT(e.bytes.size > 0 && !p.closed);
             break;
         case SMTP_CLIENT_WANT_BODY: {
-            ASSERT(
-                p.running && (e.want.offset == p.body_at || (e.want.offset == 0 && p.surveyed)) && e.want.size_max > 0);
-            p.surveyed = p.surveyed && e.want.offset != 0;
+            bool anew = e.want.offset == 0 && p.readings > 0;
+            ASSERT(p.running && (e.want.offset == p.body_at || anew) && e.want.size_max > 0);
+            p.readings -= anew;
             p.body_at = e.want.offset;
             uint64_t left = sizeof body - 1 - e.want.offset;
             size_t part = left < 7 ? (size_t)left : 7;
@@ -81,7 +82,7 @@ static void turn(void)
         }
         case SMTP_CLIENT_WANT_CONVERT:
             p.body_at = 0;
-            p.surveyed = true;
+            p.readings = 2;
             smtp_client_convert(&p.client, p.now, p.jobs_left == 1 ? NULL : &p.convert);
             break;
         case SMTP_CLIENT_START_TLS:
