@@ -260,6 +260,20 @@ static RESULT addresses_put(struct downgrade *d, struct bytes value)
 
 /* --- parameters --- */
 
+/* The one word that stands before "=", without the blanks and folds behind it, of which none may get between it and its value;
+ * nothing when there is more than one. */
+static struct bytes name_before(struct bytes text)
+{
+    size_t size = 0;
+
+    while (size < text.size && !is_blank(text.data[size]))
+        size++;
+    for (size_t i = size; i < text.size; i++)
+        if (!is_blank(text.data[i]))
+            return BYTES_NONE;
+    return bytes_head(text, size);
+}
+
 static RESULT parameter_put(struct downgrade *d, struct bytes text)
 {
     struct bytes rest = text, name = word_first(text);
@@ -271,7 +285,9 @@ static RESULT parameter_put(struct downgrade *d, struct bytes text)
     if (equals == BYTES_NOT_FOUND || bytes_has_8bit(bytes_head(text, (size_t)equals)) || name.size == 0)
         return masked_put(d->out, text);
     size_t blanks = (size_t)(name.data - text.data);
-    name = bytes_trim(bytes_after(bytes_head(text, (size_t)equals), blanks));
+    name = name_before(bytes_after(bytes_head(text, (size_t)equals), blanks));
+    if (name.size == 0)
+        return masked_put(d->out, text);
     rest = bytes_after(text, (size_t)equals + 1);
     buf_reset(d->scratch);
     struct bytes value = word_first(rest);
