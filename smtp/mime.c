@@ -116,11 +116,14 @@ enum mime_transfer mime_transfer_read(struct bytes value)
         {BYTES_INIT("binary"), MIME_BINARY},
     };
     struct field_token token;
+    size_t size = 0;
 
     if (!token_next(&value, &token))
         return MIME_7BIT;
+    while (size < token.text.size && token.text.data[size] < 128) /* no octet above belongs to a word (RFC 2045 5.1) */
+        size++;
     for (size_t i = 0; i < COUNT_OF(words); i++)
-        if (bytes_equal_nocase(token.text, words[i].word))
+        if (bytes_equal_nocase(bytes_head(token.text, size), words[i].word))
             return words[i].transfer;
     return MIME_ENCODED;
 }
