@@ -553,6 +553,7 @@ RESULT store_commit(struct store *s)
     if (rc == MDB_SUCCESS) {
         s->used_pages = used_pages;
         s->index_lag = index_lag;
+        store_map_trim(s);
         if (++s->commits % COMMITS_PER_READER_CHECK == 0)
             readers_check(s);
         return OK;

@@ -61,6 +61,7 @@ struct store {
     int maps_fd;         /* the process's list of its maps; -1: not open */
     void *map_base;      /* of LMDB's map; NULL: not known (store_map.c) */
     uint64_t map_faults; /* minor faults of the process when the map was last let go */
+    uint64_t map_seen;   /* octets of bodies looked at since */
 
     MDB_txn *write;
     MDB_cursor *write_cursors[DB_COUNT]; /* LMDB frees them with the transaction */

@@ -3,8 +3,8 @@
  * LMDB reads through a shared, read-only map of the whole file. A page once looked at stays in our page table, and so in our
  * memory as the system counts it, although it lies in the page cache either way: after a busy minute that is the queue's
  * size. So when enough has been looked at, the whole map is let go (MADV_DONTNEED): the pages stay cached, those that are
- * used again come back by a minor fault each. The kernel maps up to 16 pages around a fault, which bounds what
- * MAP_FAULTS_MAX faults bring into view.
+ * used again come back by a minor fault each. A fault brings 16 pages into view, or as many as lie in one large folio of the page
+ * cache, which may be megabytes; so faults are counted for the many small things, and octets for bodies.
  *
  * LMDB does not tell where the map is; /proc does. The advice would destroy memory that is not a file's, so the place is
  * looked up anew whenever LMDB may have moved the map, and unless a read-only shared map of this very file and of the very
@@ -18,7 +18,7 @@
 
 #include "queue/store_inside.h"
 
-enum { MAP_FAULTS_MAX = 64, TEXT_SIZE = 4096 };
+enum { MAP_FAULTS_MAX = 64, MAP_SEEN_MAX = 4194304, TEXT_SIZE = 4096 };
 
 void store_map_lost(struct store *s)
 {
@@ -99,8 +99,9 @@ void store_map_trim(struct store *s)
     if (s->map_base == NULL)
         return;
     faults = minor_faults();
-    if (faults - s->map_faults < MAP_FAULTS_MAX)
+    if (faults - s->map_faults < MAP_FAULTS_MAX && s->map_seen < MAP_SEEN_MAX)
         return;
     (void)madvise(s->map_base, s->map_size, MADV_DONTNEED);
     s->map_faults = faults;
+    s->map_seen = 0;
 }

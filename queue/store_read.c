@@ -172,6 +172,7 @@ RESULT store_body_get(struct store *s, struct message_id id, uint64_t offset, si
     if (offset / BODY_CHUNK_SIZE_MAX > UINT32_MAX)
         return FAIL(CODE_GONE, "past the end of the body");
     TRY(chunk_get(s, id, (uint32_t)(offset / BODY_CHUNK_SIZE_MAX), &chunk));
+    s->map_seen += chunk.size;
     chunk = bytes_head(bytes_after(chunk, offset % BODY_CHUNK_SIZE_MAX), size_max);
     if (chunk.size == 0)
         return FAIL(CODE_GONE, "past the end of the body");

@@ -1,7 +1,7 @@
 /* Reading a queue must not bring all of it into our memory (Q6), before and after the map has grown. */
 #include "tests/support/queue_kit.h"
 
-enum { BODY_SIZE = 60000, COUNT = 1200, PER_COMMIT = 50, RESIDENT_KIB_MAX = 24576 };
+enum { BODY_SIZE = 60000, COUNT = 1200, PER_COMMIT = 50, RESIDENT_KIB_MAX = 16384 };
 
 /* KiB of the queue's file in this process's page table. */
 static uint64_t resident_kib(void)
