@@ -1,14 +1,17 @@
 """No cliff: what sessions feel when the disk stalls, when a control client does not read, and when far too many come at once."""
 import json
 import os
+import select
 import socket
 import subprocess
 import time
 
 import machine
 from server import PORT, STATE, Server, load, tool
+from waiting import wait_until
 
 STALL_MS = 500
+PROBE_PAUSE = 0.005
 DEPTH = 100000
 
 
@@ -33,7 +36,7 @@ class Probe:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.waits += [self.say("MAIL FROM:<a@probe.test>"), self.say("RCPT TO:<b@load.test>"), self.say("RSET")]
-            time.sleep(0.005)  # it looks, it does not press
+            select.select([self.s], [], [], PROBE_PAUSE)  # it looks, it does not press; it would hear a 421
         self.s.close()
         self.waits.sort()
         return self.waits[len(self.waits) * 99 // 100], self.waits[-1]
@@ -63,8 +66,7 @@ def stalls(name, seconds):
     queued = next(pid for pid in server.pids() if machine.role(pid) == "queued")
     tracer = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e",
                                f"inject=fdatasync:delay_enter={STALL_MS * 1000}", "-p", str(queued)], stderr=subprocess.DEVNULL)
-    while "TracerPid:\t0\n" in machine.read(f"/proc/{queued}/status"):
-        time.sleep(0.01)
+    wait_until(lambda: "TracerPid:\t0\n" not in machine.read(f"/proc/{queued}/status"), 10, "strace")
     found["disk_"] = beside_load(max(5, seconds))
     tracer.terminate()
     tracer.wait()

@@ -10,7 +10,8 @@ import time
 
 import machine
 from measures import DEEP
-from server import STATE, Server, Sink, load
+from server import STATE, Server, Sink, load, runs_on
+from waiting import wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOMAINS, SIDE_MESSAGES = 10, 100000
@@ -83,12 +84,8 @@ def large(name, seconds):
     server = Server(name, "deep")
     server.sh("fill", depth, 1, 1024, "relay:[127.0.0.3]:2599", 2, DOMAINS)
     server.start()
-    begun = time.monotonic()
-    while time.monotonic() - begun < 120:  # the index of domains is made behind the mail
-        counted, said = ask(server, "count", "domain=3.deep.test")
-        if counted < 0.05:
-            break
-        time.sleep(2)
+    begun = time.monotonic()  # the index of domains is made behind the mail
+    wait_until(lambda: ask(server, "count", "domain=3.deep.test")[0] < 0.05, 120, "the index of domains")
     indexed = time.monotonic() - begun
     count = min(ask(server, "count", "domain=3.deep.test")[0] for _ in range(5))
     memory = queued_mib(server)
@@ -98,9 +95,9 @@ def large(name, seconds):
     sink = Sink("-o", came)
     p = subprocess.Popen([os.path.join(server.env["BUILD"], "tests", "smtp_load"), "-s", "50", "-n", "10000000", "-x",
                           str(60 + seconds), "-t", "u%m@ok.test", "-o", sent, "127.0.0.1:2525"], stdout=subprocess.DEVNULL)
-    time.sleep(1)
+    wait_until(lambda: os.path.exists(came) and os.path.getsize(came) > 0, 30, "mail that comes and goes")
     from_, cpu = time.time(), machine.cpu_by_role(server.pids()).get("queued", 0)
-    time.sleep(seconds)
+    runs_on(p, seconds)
     until, cpu_until = time.time(), machine.cpu_by_role(server.pids()).get("queued", 0)
     held, said = ask(server, "hold", "domain=3.deep.test")
     end, cpu_end = time.time(), machine.cpu_by_role(server.pids()).get("queued", 0)

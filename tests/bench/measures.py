@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import machine
-from server import BUILD, PORT, STATE, Names, Server, Sink, certificate, load, tool
+from server import BUILD, PORT, STATE, Names, Server, Sink, certificate, load, runs_on, tool
 
 DEEP = {"messages": 1000000}
 
@@ -222,7 +222,7 @@ def deep(name, seconds):
     server.start()
     if name != "mansio":
         load("-s", 50, "-n", DEEP["messages"], "-l", 1024, "-t", "u%m@deep.test")
-        time.sleep(10)
+        server.calm()
     figures = beside(name, server, seconds, 100)
     took, lines = listing(name, server)
     server, first = restart(name, server)
@@ -266,7 +266,7 @@ def churn(name, seconds):
                                "-b", "1", "-q", str(CHURN_AHEAD), "-c", sink.counters, f"127.0.0.1:{PORT}"], stdout=subprocess.PIPE, text=True)
     for part in range(1, CHURN_PARTS + 1):
         while time.monotonic() < begun + seconds * part / CHURN_PARTS:
-            time.sleep(min(2.0, max(0.0, begun + seconds * part / CHURN_PARTS - time.monotonic())))
+            runs_on(source, min(2.0, max(0.0, begun + seconds * part / CHURN_PARTS - time.monotonic())), last=part == CHURN_PARTS)
             if name == "mansio":
                 now_size, now_live = database(server)
                 size, live = max(size, now_size), max(live, now_live)

@@ -11,6 +11,7 @@ import threading
 import time
 
 import machine
+from waiting import wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -73,6 +74,19 @@ class Server:
     def pids(self):
         skip = self.syslog.pid if self.syslog else -1
         return [p for p in self.group.pids() if p != skip]
+
+    def calm(self, seconds=120):
+        """Until it has done what it was given: a second with less than a hundredth of it spent."""
+        spent = [self.group.cpu(), time.monotonic()]
+
+        def is_calm():
+            cpu, now = self.group.cpu(), time.monotonic()
+            if now - spent[1] < 1:
+                return False
+            quiet = cpu - spent[0] < 0.01 * (now - spent[1])
+            spent[:] = cpu, now
+            return quiet
+        wait_until(is_calm, seconds, f"{self.name} with nothing to do")
 
     def stop(self, wipe=True):
         self.sample_end()
@@ -143,6 +157,16 @@ class Server:
         return {"cpu_us": (after["cpu"] - before["cpu"]) / n * 1e6,
                 "cpu_us_by": {k: round((v - before["by"].get(k, 0)) / n * 1e6, 1) for k, v in after["by"].items()},
                 "written": (after["io"] - before["io"]) / n}
+
+
+def runs_on(process, seconds, last=False):
+    """So many seconds of its work; when it ends before, the measurement is void. `last`: it may be over."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+    if not last:
+        raise RuntimeError(f"the load ended early, with {process.returncode}")
 
 
 def load(*args, to=f"127.0.0.1:{PORT}"):

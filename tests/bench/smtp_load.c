@@ -25,13 +25,13 @@
 #include <stdio.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/base.h"
+#include "tests/bench/counters.h"
 
 #define OPTIONS "s:n:x:l:r:k:p:f:t:Tb:o:w:q:c:"
 
@@ -71,7 +71,7 @@ static int epoll_fd;
 static SSL_CTX *tls_context;
 static FILE *taken_file;
 static long ahead_max;
-static volatile const uint64_t *arrived;
+static struct counters *arrived;
 static char *content;
 static long begun, taken, failed, connections, alive;
 static float *latency_ms;
@@ -436,15 +436,15 @@ static void wait_for_server(double seconds)
 /* The server's queue is to live, not to grow: whoever sends sleeps until enough has left it. */
 static void keep_pace(void)
 {
-    while (arrived != NULL && !stopping && taken - (long)arrived[0] > ahead_max)
-        usleep(1000);
+    while (arrived != NULL && !stopping && taken - (long)arrived->messages > ahead_max)
+        counters_wait(arrived, (uint32_t)(taken - ahead_max));
 }
 
 static void counters_open(const char *path)
 {
-    int fd = open(path, O_RDONLY);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
 
-    arrived = fd >= 0 ? mmap(NULL, 16, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    arrived = fd >= 0 ? counters_map(fd) : MAP_FAILED;
     if (arrived == MAP_FAILED)
         fatal(path);
     close(fd);

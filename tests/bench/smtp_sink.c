@@ -15,13 +15,13 @@
 #include <stdio.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/base.h"
+#include "tests/bench/counters.h"
 
 enum { INPUT_SIZE = 65536, OUTPUT_SIZE = 65536, EVENTS = 256, LISTENERS_MAX = 8, TAIL_SIZE = 5, NUMBER_MAX = 1 << 26 };
 
@@ -40,7 +40,7 @@ static const char *rcpt_reply = "250 2.1.5 ok\r\n";
 static long defer_each;
 static uint8_t *deferred; /* a bit for each number that has been put off */
 static FILE *file;
-static uint64_t *counters;
+static struct counters *counters;
 static int epoll_fd;
 static int listeners[LISTENERS_MAX];
 static int listener_count;
@@ -74,10 +74,8 @@ static void message_done(struct visitor *v)
     recipients += v->rcpts;
     v->rcpts = 0;
     v->in_content = false;
-    if (counters != NULL) {
-        counters[0] = (uint64_t)messages;
-        counters[1] = (uint64_t)recipients;
-    }
+    if (counters != NULL)
+        counters_say(counters, (uint64_t)messages, (uint64_t)recipients);
     if (file != NULL)
         fprintf(file, "%ld %.6f\n", v->number, last);
     if ((messages_wanted != 0 && messages >= messages_wanted) ||
@@ -248,9 +246,9 @@ static void share_counters(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
 
-    if (fd < 0 || ftruncate(fd, 16) != 0)
+    if (fd < 0 || ftruncate(fd, sizeof *counters) != 0)
         fatal(path);
-    counters = mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    counters = counters_map(fd);
     if (counters == MAP_FAILED)
         fatal(path);
     close(fd);
