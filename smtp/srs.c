@@ -19,14 +19,9 @@ RESULT srs_keys_read(struct bytes text, struct srs *s, unsigned *line_out)
 {
     s->key_count = 0;
     for (*line_out = 0; text.size > 0;) {
-        ptrdiff_t lf = bytes_index(text, '\n');
-        struct bytes line = lf == BYTES_NOT_FOUND ? text : bytes_head(text, (size_t)lf);
+        struct bytes line = bytes_trim(bytes_line_take(&text));
 
-        text = bytes_after(text, line.size + 1);
         ++*line_out;
-        if (line.size > 0 && line.data[line.size - 1] == '\r')
-            line.size--;
-        line = bytes_trim(line);
         if (line.size == 0 || line.data[0] == '#')
             continue;
         if (line.size > SRS_KEY_SIZE_MAX)

@@ -83,6 +83,17 @@ struct bytes bytes_trim(struct bytes b)
     return b;
 }
 
+struct bytes bytes_line_take(struct bytes *rest)
+{
+    ptrdiff_t lf = bytes_index(*rest, '\n');
+    struct bytes line = lf == BYTES_NOT_FOUND ? *rest : bytes_head(*rest, (size_t)lf);
+
+    *rest = bytes_after(*rest, line.size + 1);
+    if (line.size > 0 && line.data[line.size - 1] == '\r')
+        line.size--;
+    return line;
+}
+
 bool bytes_has_8bit(struct bytes b)
 {
     size_t i = 0;

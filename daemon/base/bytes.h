@@ -46,6 +46,8 @@ struct bytes bytes_head(struct bytes b, size_t size);
 struct bytes bytes_after(struct bytes b, size_t from);
 /* Without leading and trailing space and tab. */
 struct bytes bytes_trim(struct bytes b);
+/* Takes the first line off `rest` and returns it without its end, LF or CRLF; the last one may have none. */
+struct bytes bytes_line_take(struct bytes *rest);
 
 /* True when any octet is above 127. */
 bool bytes_has_8bit(struct bytes b);

@@ -61,13 +61,9 @@ static RESULT line_read(struct bytes line, struct address_map_entry *entry)
 static RESULT lines_read(struct bytes text, struct address_map *map, size_t room, unsigned *line_out)
 {
     for (*line_out = 0; text.size > 0;) {
-        ptrdiff_t lf = bytes_index(text, '\n');
-        struct bytes line = lf == BYTES_NOT_FOUND ? text : bytes_head(text, (size_t)lf);
+        struct bytes line = bytes_line_take(&text);
 
-        text = bytes_after(text, line.size + 1);
         ++*line_out;
-        if (line.size > 0 && line.data[line.size - 1] == '\r')
-            line.size--;
         if (bytes_trim(line).size == 0 || line.data[0] == '#')
             continue;
         ASSERT(map->count < room);

@@ -21,14 +21,9 @@ static struct bytes word_take(struct bytes *rest)
 RESULT login_file_next(struct bytes *rest, struct login_file_line *line)
 {
     while (rest->size > 0) {
-        ptrdiff_t end = bytes_index(*rest, '\n');
-        struct bytes text = end == BYTES_NOT_FOUND ? *rest : bytes_head(*rest, (size_t)end);
+        struct bytes text = bytes_trim(bytes_line_take(rest));
 
-        *rest = bytes_after(*rest, text.size + 1); /* beyond the end when no LF ends the last line */
         line->number++;
-        if (text.size > 0 && text.data[text.size - 1] == '\r')
-            text.size--;
-        text = bytes_trim(text);
         if (text.size == 0 || text.data[0] == '#')
             continue;
         if (bytes_index(text, 0) != BYTES_NOT_FOUND)

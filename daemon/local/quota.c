@@ -23,15 +23,6 @@ static bool take_number(struct bytes *rest, int64_t *number_out)
     return i > first;
 }
 
-static struct bytes line_take(struct bytes *rest)
-{
-    ptrdiff_t lf = bytes_index(*rest, '\n');
-    struct bytes line = lf == BYTES_NOT_FOUND ? *rest : bytes_head(*rest, (size_t)lf);
-
-    *rest = bytes_after(*rest, line.size + 1);
-    return line;
-}
-
 /* "1000S,10C": what is not named is without bound. */
 static void bounds_read(struct bytes line, int64_t *size_out, int64_t *count_out)
 {
@@ -51,9 +42,9 @@ bool quota_has_room(struct bytes text, uint64_t size)
 {
     int64_t size_max, count_max, octets = 0, messages = 0;
 
-    bounds_read(line_take(&text), &size_max, &count_max);
+    bounds_read(bytes_line_take(&text), &size_max, &count_max);
     while (text.size > 0) {
-        struct bytes line = line_take(&text);
+        struct bytes line = bytes_line_take(&text);
         int64_t one = 0, count = 0;
 
         while (line.size > 0 && line.data[0] == ' ')

@@ -472,12 +472,8 @@ bool lookup_was_delivered_to(struct bytes content, struct bytes path)
     static const struct bytes field = BYTES_INIT("Delivered-To:");
 
     while (content.size > 0) {
-        ptrdiff_t lf = bytes_index(content, '\n');
-        struct bytes line = lf == BYTES_NOT_FOUND ? content : bytes_head(content, (size_t)lf);
+        struct bytes line = bytes_line_take(&content);
 
-        content = bytes_after(content, line.size + 1);
-        if (line.size > 0 && line.data[line.size - 1] == '\r')
-            line.size--;
         if (line.size == 0)
             return false; /* the end of the header block */
         if (bytes_starts_nocase(line, field) && bytes_equal_nocase(bytes_trim(bytes_after(line, field.size)), path))

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "daemon/config/login_file.h"
-#include "daemon/edge/tls_store.h"
 #include "daemon/supervisor/whole_file.h"
 
 enum { FILE_SIZE_MAX = 262144 };
@@ -51,11 +50,8 @@ RESULT logins_read(const char *path, const struct config *cfg, int *fd_out, stru
     struct result r = whole_file_take(file, true, &text, error_out);
     if (is_ok(r))
         r = check(path, cfg, file, buf_bytes(&text), error_out);
-    if (is_ok(r)) {
-        r = tls_pack_file(buf_bytes(&text), fd_out);
-        if (!is_ok(r))
-            r = whole_file_refused(error_out, file, r.why);
-    }
+    if (is_ok(r))
+        r = whole_file_seal(file, buf_bytes(&text), fd_out, error_out);
     explicit_bzero(octets, text.size);
     mem_free(octets);
     return r;

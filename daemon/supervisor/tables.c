@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "daemon/config/address_map.h"
-#include "daemon/edge/tls_store.h"
 #include "daemon/supervisor/whole_file.h"
 #include "smtp/srs.h"
 
@@ -54,11 +53,8 @@ static RESULT table_read(const char *file, enum config_table table, int *fd_out,
         if (!is_ok(r))
             snprintf(error_out->text, sizeof error_out->text, "%.500s:%u: %s", file, line, r.why);
     }
-    if (is_ok(r) && text.size > 0) {
-        r = tls_pack_file(buf_bytes(&text), fd_out);
-        if (!is_ok(r))
-            r = whole_file_refused(error_out, file, r.why);
-    }
+    if (is_ok(r) && text.size > 0)
+        r = whole_file_seal(file, buf_bytes(&text), fd_out, error_out);
     explicit_bzero(octets, text.size);
     mem_free(octets);
     return r;

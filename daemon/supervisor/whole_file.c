@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/edge/tls_store.h"
+
 RESULT whole_file_refused(struct config_error *error_out, const char *file, const char *why)
 {
     snprintf(error_out->text, sizeof error_out->text, "%.500s: %s", file, why);
@@ -37,4 +39,11 @@ RESULT whole_file_take(const char *file, bool secret, struct buf *text, struct c
     }
     close(fd);
     return why == NULL ? OK : whole_file_refused(error_out, file, why);
+}
+
+RESULT whole_file_seal(const char *file, struct bytes text, int *fd_out, struct config_error *error_out)
+{
+    struct result r = tls_pack_file(text, fd_out);
+
+    return is_ok(r) ? OK : whole_file_refused(error_out, file, r.why);
 }

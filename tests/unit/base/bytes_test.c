@@ -25,6 +25,12 @@ static void test_views_clamp(void **state)
     assert_true(bytes_equal(bytes_after(BYTES("abc"), 1), BYTES("bc")));
     assert_true(bytes_equal(bytes_trim(BYTES(" \t a b \t")), BYTES("a b")));
     assert_int_equal(bytes_trim(BYTES("  ")).size, 0);
+    struct bytes rest = BYTES("one\r\n\ntwo\r");
+    assert_true(bytes_equal(bytes_line_take(&rest), BYTES("one")));
+    assert_true(bytes_equal(bytes_line_take(&rest), BYTES("")));
+    assert_true(bytes_equal(bytes_line_take(&rest), BYTES("two")));
+    assert_int_equal(rest.size, 0);
+    assert_int_equal(bytes_line_take(&rest).size, 0);
     assert_int_equal(bytes_index(BYTES_NONE, 'a'), BYTES_NOT_FOUND);
     assert_int_equal(bytes_rindex(BYTES("a@b@c"), '@'), 3);
     assert_int_equal(bytes_find(BYTES("hello"), BYTES("llo")), 2);
