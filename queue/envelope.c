@@ -103,10 +103,15 @@ RESULT recipient_get(struct wire_reader *in, struct recipient *rcpt_out)
     r.last_status = wire_get_bytes(in, DISPLAY_FIELD_SIZE_MAX);
     r.last_reply = wire_get_bytes(in, REPLY_KEPT_SIZE_MAX);
     r.last_host = wire_get_bytes(in, DOMAIN_SIZE_MAX + 64);
-    if (in->rest.size > 0 && in->failed == NULL) /* only where there is one: rows without it are older than the field */
+    /* Only where there is one: rows without them are older than these fields. */
+    if (in->rest.size > 0 && in->failed == NULL) {
         r.sender = wire_get_bytes(in, ADDRESS_SIZE_MAX);
-    if (in->rest.size > 0 && in->failed == NULL)
-        r.via = wire_get_bytes(in, RECIPIENT_VIA_SIZE_MAX);
+        bool has_via = in->rest.size > 0 && in->failed == NULL;
+        if (has_via)
+            r.via = wire_get_bytes(in, RECIPIENT_VIA_SIZE_MAX);
+        if ((has_via ? r.via : r.sender).size == 0)
+            wire_fail(in, "an empty field at the end");
+    }
     if (r.forward_path.size == 0)
         wire_fail(in, "recipient without a forward-path");
     TRY(wire_check(in));
